@@ -1,0 +1,1 @@
+"""Molecule banks and search."""

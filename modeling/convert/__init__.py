@@ -1,0 +1,1 @@
+"""Foreign checkpoints to ours, read without unpickling any foreign class."""

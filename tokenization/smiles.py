@@ -21,10 +21,64 @@ PAD, BOS, EOS, MASK, UNK = "<pad>", "<s>", "</s>", "<mask>", "<unk>"
 SPECIAL_TOKENS = (PAD, BOS, EOS, MASK, UNK)
 
 BRACKET_ATOMS = (
-    *("[nH]", "[C@H]", "[C@@H]", "[C@]", "[C@@]", "[N+]", "[O-]", "[n+]", "[N-]", "[NH+]", "[NH2+]", "[NH3+]"),
-    *("[NH-]", "[S-]", "[S+]", "[S@]", "[S@@]", "[P+]", "[P@]", "[P@@]", "[O+]", "[o+]", "[s+]", "[n-]", "[nH+]"),
-    *("[C-]", "[CH-]", "[c-]", "[cH-]", "[C+]", "[B-]", "[BH-]", "[Si]", "[Se]", "[se]", "[SeH]", "[I+]", "[Cl-]"),
-    *("[Br-]", "[I-]", "[F-]", "[Na+]", "[K+]", "[Li+]", "[H]", "[2H]", "[13C]", "[13CH2]", "[13CH3]", "[15N]"),
+    *(
+        "[nH]",
+        "[C@H]",
+        "[C@@H]",
+        "[C@]",
+        "[C@@]",
+        "[N+]",
+        "[O-]",
+        "[n+]",
+        "[N-]",
+        "[NH+]",
+        "[NH2+]",
+        "[NH3+]",
+    ),
+    *(
+        "[NH-]",
+        "[S-]",
+        "[S+]",
+        "[S@]",
+        "[S@@]",
+        "[P+]",
+        "[P@]",
+        "[P@@]",
+        "[O+]",
+        "[o+]",
+        "[s+]",
+        "[n-]",
+        "[nH+]",
+    ),
+    *(
+        "[C-]",
+        "[CH-]",
+        "[c-]",
+        "[cH-]",
+        "[C+]",
+        "[B-]",
+        "[BH-]",
+        "[Si]",
+        "[Se]",
+        "[se]",
+        "[SeH]",
+        "[I+]",
+        "[Cl-]",
+    ),
+    *(
+        "[Br-]",
+        "[I-]",
+        "[F-]",
+        "[Na+]",
+        "[K+]",
+        "[Li+]",
+        "[H]",
+        "[2H]",
+        "[13C]",
+        "[13CH2]",
+        "[13CH3]",
+        "[15N]",
+    ),
 )
 """Bracket atoms that are one token by default, frequent in drug and natural-product collections."""
 
@@ -95,7 +149,9 @@ def build_smiles_tokenizer(
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     backend.decoder = decoders.Fuse()
     ends = [(BOS, vocabulary[BOS]), (EOS, vocabulary[EOS])]
-    backend.post_processor = processors.TemplateProcessing(f"{BOS} $A {EOS}", f"{BOS} $A {EOS} $B {EOS}", ends)
+    backend.post_processor = processors.TemplateProcessing(
+        f"{BOS} $A {EOS}", f"{BOS} $A {EOS} $B {EOS}", ends
+    )
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         model_max_length=max_length,

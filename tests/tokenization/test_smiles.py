@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from msformers.tokenization.smiles import (
     SPECIAL_TOKENS,
     build_smiles_tokenizer,

@@ -1,0 +1,87 @@
+"""What every model of the house shares: strict configurations and the base class of spectrum models."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any, ClassVar
+
+import torch
+from huggingface_hub.dataclasses import strict
+from transformers import PreTrainedConfig, PreTrainedModel
+
+# Keys that transformers itself puts into a config.json or passes through a configuration's constructor.
+_LIBRARY_KEYS = frozenset(
+    {
+        "model_type",
+        "name_or_path",
+        "_name_or_path",
+        "_commit_hash",
+        "torch_dtype",
+        "num_labels",
+        "attn_implementation",
+        "_attn_implementation_autoset",
+        "experts_implementation",
+        "output_attentions",
+        "auto_map",
+        "custom_pipelines",
+        "quantization_config",
+    }
+)
+
+
+@strict
+class MsFormersConfig(PreTrainedConfig):
+    """A configuration whose fields are typed and whose unknown keys are errors.
+
+    Every subclass becomes a strict dataclass by itself: a wrong type raises
+    `huggingface_hub.errors.StrictDataclassFieldValidationError`, an unknown key raises `ValueError`.
+    """
+
+    def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
+        super().__init_subclass__(*args, **kwargs)
+        strict(cls)
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        unknown = sorted(set(kwargs) - _LIBRARY_KEYS)
+        if unknown:
+            known = sorted(field.name for field in fields(self))
+            raise ValueError(
+                f"{type(self).__name__} has no field {', '.join(map(repr, unknown))}; known fields: {', '.join(known)}"
+            )
+        super().__post_init__(**kwargs)
+
+
+class SpectrumPreTrainedModel(PreTrainedModel):
+    """Base of the models whose first input is `peaks`, float32 (batch, tokens, 2): m/z in Th, relative intensity.
+
+    The losses of these models are plain means over the batch, hence `accepts_loss_kwargs = False`: without it the
+    Trainer believes that they divide by `num_items_in_batch` and scales them wrongly under gradient accumulation.
+    """
+
+    config: MsFormersConfig
+    base_model_prefix = "model"
+    main_input_name = "peaks"
+    accepts_loss_kwargs = False
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_attention_backend = True
+    _supports_flash_attn = False
+    _no_split_modules: ClassVar[list[str]] = []
+
+    @staticmethod
+    def check_peaks(peaks: torch.Tensor) -> torch.Tensor:
+        """Return `peaks` as float32 (batch, tokens, 2).
+
+        Raises:
+            ValueError: another shape, or a dtype that has already lost the m/z (bfloat16, float16, integers).
+        """
+        if peaks.dim() != 3 or peaks.shape[-1] != 2:
+            raise ValueError(
+                f"peaks must be (batch, tokens, 2) = m/z and intensity, got {tuple(peaks.shape)}"
+            )
+        if peaks.dtype not in (torch.float32, torch.float64):
+            raise ValueError(
+                f"peaks are {peaks.dtype}, which cannot hold an m/z; keep them float32 and cast only the model "
+                "(model.to(torch.bfloat16) keeps its m/z features in float32)"
+            )
+        return peaks.float()

@@ -2,3 +2,25 @@
 
 if not __name__.startswith("msformers."):
     raise ImportError("import msformers.metrics")
+
+from .analyses import hardness, margins, pool_size_sensitivity
+from .molecules import max_tanimoto, mces, mces_at_1, nearest_tanimoto
+from .retrieval import bootstrap_interval, hits_at_k, mrr, positives_by_block, ranks, recall_at_k
+from .significance import paired_comparison
+
+__all__ = [
+    "bootstrap_interval",
+    "hardness",
+    "hits_at_k",
+    "margins",
+    "max_tanimoto",
+    "mces",
+    "mces_at_1",
+    "mrr",
+    "nearest_tanimoto",
+    "paired_comparison",
+    "pool_size_sensitivity",
+    "positives_by_block",
+    "ranks",
+    "recall_at_k",
+]

@@ -1,0 +1,85 @@
+"""The same figures behind the interface of Hugging Face `evaluate`: add batches, compute once, combine with others.
+
+Import this module by its own name; `msformers.metrics` leaves it alone, because `evaluate` is slow to import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import evaluate
+from datasets import Features, List, Value
+
+from .molecules import max_tanimoto
+from .retrieval import MissingMode, TieMode, mrr, recall_at_k
+
+_CITATION = "Bushuiev et al., MassSpecGym, NeurIPS 2024 Datasets and Benchmarks, arXiv 2410.23326"
+
+
+class RetrievalRecall(evaluate.Metric):
+    """Recall@K of ranked candidates.
+
+    Predictions are the scores of one query's candidates, references whether each candidate is the right molecule.
+
+    >>> RetrievalRecall().compute(predictions=[[0.9, 0.1]], references=[[True, False]], ks=[1])
+    {'recall_at_1': 1.0}
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        return _retrieval_info("Recall@K of ranked candidate molecules, hits by first InChIKey block.")
+
+    def _compute(
+        self,
+        predictions: list[list[float]],
+        references: list[list[bool]],
+        ks: Sequence[int] = (1, 5, 20),
+        ties: TieMode = "expected",
+        missing: MissingMode = "raise",
+    ) -> dict[str, float]:
+        return {f"recall_at_{k}": recall_at_k(predictions, references, k, ties, missing) for k in ks}
+
+
+class RetrievalMRR(evaluate.Metric):
+    """Mean reciprocal rank of ranked candidates; inputs as in `RetrievalRecall`."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return _retrieval_info("Mean reciprocal rank of the right molecule, ties at the expected rank.")
+
+    def _compute(
+        self,
+        predictions: list[list[float]],
+        references: list[list[bool]],
+        ties: TieMode = "expected",
+        missing: MissingMode = "raise",
+    ) -> dict[str, float]:
+        return {"mrr": mrr(predictions, references, ties, missing)}
+
+
+class MaxTanimoto(evaluate.Metric):
+    """Mean over queries of the largest Tanimoto similarity between the true SMILES and the proposed ones."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        features = Features({"predictions": List(Value("string")), "references": Value("string")})
+        return _info(
+            "Largest Tanimoto similarity (Morgan, radius 2) of the proposals to the truth.", features
+        )
+
+    def _compute(
+        self, predictions: list[list[str]], references: list[str], n_bits: int = 2048
+    ) -> dict[str, float]:
+        return {"max_tanimoto": float(max_tanimoto(references, predictions, n_bits).mean())}
+
+
+def _retrieval_info(description: str) -> evaluate.MetricInfo:
+    features = Features({"predictions": List(Value("float64")), "references": List(Value("bool"))})
+    return _info(description, features)
+
+
+def _info(description: str, features: Any) -> evaluate.MetricInfo:
+    return evaluate.MetricInfo(
+        description=description,
+        citation=_CITATION,
+        inputs_description="predictions and references: one entry per query",
+        features=features,
+    )

@@ -1,0 +1,38 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from msformers.metrics.evaluate_wrappers import MaxTanimoto, RetrievalMRR, RetrievalRecall
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the Arrow files of `evaluate` out of the home directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(os.environ, "HF_HUB_OFFLINE", "1")
+
+
+def test_recall_over_ragged_batches(tmp_path: Path) -> None:
+    metric = RetrievalRecall(cache_dir=str(tmp_path))
+    metric.add_batch(predictions=[[0.1, 0.9, 0.5]], references=[[False, False, True]])
+    metric.add_batch(predictions=[[3.0, 2.0]], references=[[True, False]])
+    assert metric.compute(ks=[1, 2]) == {"recall_at_1": 0.5, "recall_at_2": 1.0}
+
+
+def test_ties_and_missing_positives_are_passed_on(tmp_path: Path) -> None:
+    metric = RetrievalRecall(cache_dir=str(tmp_path))
+    tie = {"predictions": [[1.0, 1.0]], "references": [[True, False]]}
+    assert metric.compute(**tie, ks=[1]) == {"recall_at_1": 0.5}
+    assert metric.compute(**tie, ks=[1], ties="official") == {"recall_at_1": 1.0}
+    miss = {"predictions": [[1.0, 2.0]], "references": [[False, False]]}
+    assert metric.compute(**miss, ks=[1], missing="miss") == {"recall_at_1": 0.0}
+
+
+def test_mrr_and_tanimoto(tmp_path: Path) -> None:
+    mrr = RetrievalMRR(cache_dir=str(tmp_path))
+    assert mrr.compute(predictions=[[0.1, 0.9]], references=[[True, False]]) == {"mrr": 0.5}
+    tanimoto = MaxTanimoto(cache_dir=str(tmp_path))
+    assert tanimoto.compute(predictions=[["CCO", "N"]], references=["OCC"]) == {"max_tanimoto": 1.0}

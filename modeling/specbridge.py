@@ -49,6 +49,7 @@ TINY_SPECTRUM: dict[str, Any] = {"model_type": "dreams"}
 TINY_MOLECULE: dict[str, Any] = {"model_type": "smiles_roberta"}
 
 
+@register_head("specbridge", "AutoModelForMoleculeRetrieval")
 @register_model(
     "specbridge",
     kind="retrieval",
@@ -57,7 +58,6 @@ TINY_MOLECULE: dict[str, Any] = {"model_type": "smiles_roberta"}
     tiny={},
     extractor="tokenization.spectrum:SpectrumFeatureExtractor",
 )
-@register_head("specbridge", "AutoModelForMoleculeRetrieval")
 class SpecBridgeModel(SpectrumPreTrainedModel):
     """Spectrum encoder, projection head and mapper on one side, a frozen molecule encoder on the other.
 

@@ -155,7 +155,7 @@ class Source:
         return "utf-8"
 
     def chunks(self) -> Iterator[str]:
-        """Blocks of text with ``\\n`` line ends; ends early with `fault` set if the stream is damaged."""
+        """Blocks of text, every line end a newline; ends early with `fault` set if the stream is damaged."""
         encoding = self.encoding()
         errors = "strict" if encoding.startswith("utf-8") else "replace"
         decoder = codecs.getincrementaldecoder(encoding)(errors)

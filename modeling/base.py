@@ -59,6 +59,7 @@ class SpectrumPreTrainedModel(PreTrainedModel):
     """
 
     config: MsFormersConfig
+    config_class = MsFormersConfig  # as an attribute: transformers does not resolve postponed annotations
     base_model_prefix = "model"
     main_input_name = "peaks"
     accepts_loss_kwargs = False

@@ -72,9 +72,13 @@ def register_model(
 
     Raises:
         ValueError: another class is already registered under this name or with this `model_type`.
+        TypeError: the model does not say which configuration it takes.
     """
 
     def decorate(cls: ModelT) -> ModelT:
+        if not isinstance(getattr(cls, "config_class", None), type):
+            # with postponed annotations transformers reads `config: X` as the text "X"
+            raise TypeError(f"{cls.__name__} needs the class attribute config_class = <its configuration class>")
         entry = ModelEntry(name, cls, kind, paper, licence, tuple(lora), dict(tiny or {}), extractor)
         for other in MODELS.values():
             if other.name == name or other.model_type == entry.model_type:

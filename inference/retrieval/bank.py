@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ...spectra.adducts import Adduct, parse_adduct
-from ...spectra.masses import FormulaError, formula_mass, hill, parse_formula, ppm_error
+from ...spectra.adducts import parse_adduct
+from ...spectra.masses import FormulaError, formula_mass, hill, parse_formula
 from ..encode import embed_molecules
 from .bank_sources import Source
 from .bank_store import MANIFEST, MOLECULES, BankError, EmbeddingStore, MoleculeStore, read_manifest
-from .precursor import Ion, ion_window
+from .precursor import ion_window
+from .query import Candidate, Query, Ranking, Search, best_adduct
 from .search import Floats, Hit, normalize, rank_open, rank_rows
 
 PROBES = (
@@ -29,50 +28,7 @@ PROBES = (
 )
 """Molecules whose embeddings tell whether a model still is the one a bank was built with."""
 FORMULA_WINDOW = 0.01
-Search = Literal["mass", "formula", "open"]
 BLOCK_SCORES = 1 << 26
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """What a spectrum may be.
-
-    Attributes:
-        search: "mass" allows the masses of `ions`, "formula" the molecules of `formula`, "open" the whole bank.
-        ions: readings of the precursor; also give the mass errors in the other searches.
-        formula: of the neutral molecule.
-        precursor_mz: in Th, for the mass errors.
-    """
-
-    search: Search = "mass"
-    ions: tuple[Ion, ...] = ()
-    formula: str | None = None
-    precursor_mz: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """One ranked molecule; rank, expected_rank, score and gap as in `search.Hit`, the mass error in ppm of m/z."""
-
-    rank: int
-    smiles: str
-    formula: str
-    inchikey: str
-    score: float
-    gap: float | None
-    mass_error_ppm: float | None
-    adduct: str | None
-    name: str
-    exact_mass: float
-    expected_rank: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ranking:
-    """The best candidates of one query, and how many molecules they were ranked among."""
-
-    candidates: list[Candidate]
-    n_candidates: int
 
 
 class MoleculeBank:
@@ -220,6 +176,10 @@ class MoleculeBank:
                 rankings[i] = Ranking(self._candidates(hits, queries[i]), len(self))
         return [ranking for ranking in rankings if ranking is not None]
 
+    def count(self, query: Query) -> int:
+        """How many molecules a query allows."""
+        return len(self) if query.search == "open" else len(self._allowed(query))
+
     def _allowed(self, query: Query) -> npt.NDArray[np.int64]:
         """Rows a query allows, ascending."""
         if query.search == "formula":
@@ -243,7 +203,7 @@ class MoleculeBank:
     def _candidates(self, hits: Sequence[Hit], query: Query) -> list[Candidate]:
         candidates = []
         for hit, molecule in zip(hits, self._molecules.get(hit.row for hit in hits), strict=True):
-            adduct, error = _best_adduct(molecule.exact_mass, query)
+            adduct, error = best_adduct(molecule.exact_mass, query)
             candidates.append(
                 Candidate(
                     rank=hit.rank,
@@ -260,15 +220,6 @@ class MoleculeBank:
                 )
             )
         return candidates
-
-
-def _best_adduct(mass: float, query: Query) -> tuple[Adduct | None, float | None]:
-    """The adduct that explains the precursor best, and the error in ppm of its m/z."""
-    if not query.ions or query.precursor_mz is None:
-        return None, None
-    errors = [(float(ppm_error(query.precursor_mz, ion.adduct.mz(mass))), ion.adduct) for ion in query.ions]
-    error, adduct = min(errors, key=lambda pair: abs(pair[0]))
-    return adduct, error
 
 
 def _same_formula(text: str, wanted: str) -> bool:

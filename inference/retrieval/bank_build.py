@@ -85,8 +85,8 @@ def build_bank(
             canonicalise(
                 read_molecules(source, smiles_column, name_column), work, chunk, desalt, workers, bar
             )
-            logger.info("read %d records, %.0f/s", bar.n if progress else -1, rate.of(bar.n))
         counts, rows = merge_and_sort(work, out_dir / MOLECULES, shard_rows)
+        logger.info("canonicalised %d records, %.0f/s", counts.read, rate.of(counts.read))
         write_text(counts_file, json.dumps({"counts": asdict(counts), "rows": rows}))
     saved = json.loads(counts_file.read_text())
     counts = Counts(**saved["counts"])

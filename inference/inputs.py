@@ -1,0 +1,69 @@
+"""Whatever a user calls a spectrum, as `Spectrum` or as the `Problem` that says why it is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from ..spectra.adducts import AdductError, parse_adduct
+from ..spectra.spectrum import IonMode, Problem, Spectrum
+from ..tokenization.spectrum import as_peak_list, relative
+
+_TEXT = ("native_id", "adduct", "formula", "name", "smiles", "inchikey", "instrument_type", "path")
+_NUMBER = ("precursor_mz", "collision_energy", "retention_time")
+_INTEGER = ("charge", "ms_level", "line", "index")
+
+
+def as_spectrum(item: Any, position: int = 0) -> Spectrum | Problem:
+    """Read one spectrum of any accepted form.
+
+    Args:
+        item: a `Spectrum` or `Problem`, a row of `load_spectra`, a mapping with mz and intensity and any other field
+            of `Spectrum`, or a `matchms.Spectrum`.
+        position: its place in the input; becomes `index` where the item states none.
+    """
+    if isinstance(item, Spectrum | Problem):
+        return item
+    given = item if isinstance(item, Mapping) else getattr(item, "metadata", {})
+    try:
+        peaks = as_peak_list(item, position)
+    except (TypeError, ValueError) as error:
+        native_id = str(given.get("native_id") or "") if isinstance(given, Mapping) else ""
+        return Problem(position, None, native_id, "spectrum", type(item).__name__, str(error))
+    order = np.argsort(peaks.mz, kind="stable")
+    values = _fields(dict(given), position)
+    values["precursor_mz"] = peaks.precursor_mz
+    return Spectrum(
+        mz=peaks.mz[order], intensity=relative(peaks.intensity[order]).astype(np.float32), **values
+    )
+
+
+def _fields(given: dict[str, Any], position: int) -> dict[str, Any]:
+    """The fields of `Spectrum` but the peaks, from a mapping; what cannot be read stays unknown."""
+    given.setdefault("ion_mode", given.get("ionmode"))
+    given.setdefault("native_id", given.get("spectrum_id"))
+    known = {field.name for field in fields(Spectrum)}
+    values: dict[str, Any] = {"index": position}
+    for names, convert in ((_TEXT, str), (_NUMBER, float), (_INTEGER, int)):
+        for name in names:
+            value = given.get(name)
+            if name in known and value is not None and value != "":
+                try:
+                    values[name] = convert(value)
+                except (TypeError, ValueError):
+                    continue
+    values["ion_mode"] = _mode(given.get("ion_mode"), values.get("adduct"))
+    return values
+
+
+def _mode(text: Any, adduct: str | None) -> IonMode | None:
+    stated = str(text or "").strip().lower()[:3]
+    if stated in ("pos", "neg"):
+        return "positive" if stated == "pos" else "negative"
+    try:
+        return parse_adduct(adduct).ion_mode if adduct else None
+    except AdductError:
+        return None

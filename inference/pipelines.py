@@ -1,0 +1,156 @@
+"""`pipeline("molecule-retrieval")` and `pipeline("spectrum-embedding")`: the transformers way to the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModel, Pipeline
+from transformers.pipelines import PIPELINE_REGISTRY
+
+from ..modeling.auto import AutoModelForMoleculeRetrieval, AutoModelForSpectrumEmbedding
+from ..spectra.spectrum import Problem, Spectrum
+from .annotate import SearchOptions, finish, plan
+from .encode import spectrum_features
+from .inputs import as_spectrum
+from .retrieval.bank import MoleculeBank, open_bank
+
+_PLACEHOLDER = {"mz": [100.0], "intensity": [1.0], "precursor_mz": 200.0}
+_SEARCH = ("top_k", "ppm", "search", "adducts", "adduct_table", "min_peaks")
+
+
+class SpectrumPipeline(Pipeline):
+    """Shared by the pipelines on spectra: any form of spectrum, or a file, in; a bad spectrum costs only itself."""
+
+    _load_processor = False
+    _load_image_processor = False
+    _load_video_processor = False
+    _load_feature_extractor = True
+    _load_tokenizer: bool | None = False
+
+    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+        """Run on spectra.
+
+        Args:
+            inputs: one spectrum (`Spectrum`, row of `load_spectra`, mapping, `matchms.Spectrum`), a list, a dataset or
+                a generator of them, or the path of a file of spectra, every record of which is answered.
+            kwargs: `batch_size` and the parameters of the pipeline.
+        """
+        if isinstance(inputs, str | Path):
+            from ..spectra.read import read
+
+            inputs = list(read(inputs))
+        if isinstance(inputs, list | tuple):
+            return super().__call__(list(inputs), **kwargs) if inputs else []
+        return super().__call__(inputs, **kwargs)
+
+    def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
+        """Tensors of one spectrum with a batch dimension of 1, and the `record` they belong to."""
+        record = as_spectrum(input_)
+        tensors: Mapping[str, Any]
+        if isinstance(record, Spectrum):
+            try:
+                tensors = self.feature_extractor([record], return_tensors="pt")
+            except (TypeError, ValueError) as error:
+                record = Problem(
+                    record.index, record.line, record.native_id, "spectrum", "", str(error), record.path
+                )
+        if isinstance(record, Problem):
+            tensors = self.feature_extractor([_PLACEHOLDER], return_tensors="pt")
+        return {**tensors, "record": record}
+
+    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+        record = input_tensors.pop("record")
+        return {"embedding": spectrum_features(self.model, input_tensors).float(), "record": record}
+
+
+class SpectrumEmbeddingPipeline(SpectrumPipeline):
+    """Spectrum to its embedding, a list of floats; None for a record that is no spectrum."""
+
+    def _sanitize_parameters(
+        self, **parameters: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        if parameters:
+            raise TypeError(f"spectrum-embedding has no parameter {', '.join(parameters)}")
+        return {}, {}, {}
+
+    def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> list[float] | None:
+        """Embedding of one spectrum."""
+        if isinstance(model_outputs["record"], Problem):
+            return None
+        return model_outputs["embedding"][0].tolist()
+
+
+class MoleculeRetrievalPipeline(SpectrumPipeline):
+    """Spectrum to ranked molecules: a list of mappings with rank, smiles, score, gap, mass_error_ppm, status, reason …
+
+    A spectrum that cannot be searched gives one mapping with rank None, and status and reason.
+
+    Args:
+        candidates: a bank (folder or `MoleculeBank`), a molecule file, or SMILES; may also be given per call.
+        kwargs: the fields of `SearchOptions`, and what every `Pipeline` takes.
+
+    Raises:
+        BankError, SourceError: the candidates cannot be used, or belong to another model.
+    """
+
+    _load_tokenizer = True
+
+    def __init__(self, *args: Any, candidates: object = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.bank: MoleculeBank | None = None
+        if candidates is not None:
+            self.bank = open_bank(candidates, self.model, self.tokenizer, progress=False)
+
+    def _sanitize_parameters(
+        self, candidates: object = None, **parameters: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        unknown = sorted(set(parameters) - set(_SEARCH))
+        if unknown:
+            raise TypeError(
+                f"molecule-retrieval has no parameter {', '.join(unknown)}; known: {', '.join(_SEARCH)}"
+            )
+        given: dict[str, Any] = dict(parameters)
+        if candidates is not None:
+            given["bank"] = open_bank(candidates, self.model, self.tokenizer, progress=False)
+        return {}, {}, given
+
+    def postprocess(
+        self, model_outputs: dict[str, Any], bank: MoleculeBank | None = None, **parameters: Any
+    ) -> list[dict[str, Any]]:
+        """Ranked candidates of one spectrum."""
+        bank = bank or self.bank
+        if bank is None:
+            raise ValueError(
+                "molecule-retrieval needs candidates=: a bank folder, a molecule file or a list of SMILES"
+            )
+        options = SearchOptions(**parameters)
+        annotation, query = plan(model_outputs["record"], bank, options)
+        if query is not None:
+            vector = model_outputs["embedding"].numpy()
+            broken = None if torch.isfinite(model_outputs["embedding"]).all() else "embedding is not finite"
+            finish(annotation, bank.rank(vector, [query], options.top_k)[0], broken)
+        return annotation.rows()
+
+
+def register_pipelines() -> None:
+    """Make both tasks known to `transformers.pipeline`; safe to call twice."""
+    known = PIPELINE_REGISTRY.get_supported_tasks()
+    tasks: tuple[tuple[str, type, tuple[Any, ...]], ...] = (
+        ("molecule-retrieval", MoleculeRetrievalPipeline, (AutoModelForMoleculeRetrieval,)),
+        (
+            "spectrum-embedding",
+            SpectrumEmbeddingPipeline,
+            (AutoModelForSpectrumEmbedding, AutoModelForMoleculeRetrieval, AutoModel),
+        ),
+    )
+    for task, pipeline_class, models in tasks:
+        if task not in known:
+            PIPELINE_REGISTRY.register_pipeline(
+                task, pipeline_class=pipeline_class, pt_model=models, type="multimodal"
+            )
+
+
+register_pipelines()

@@ -26,7 +26,8 @@ MAX_FORMULA_LENGTH = 500
 MAX_ATOMS = 1_000_000
 
 _TOKEN = re.compile(r"\[(\d{1,3})([A-Z][a-z]?)\](\d*)|([A-Z][a-z]?)(\d*)|([(\[])|([)\]])(\d*)")
-_CHARGE = re.compile(r"(?:[+-]\d*|\++|-+|\(?\d*[+-]\)?)$")
+_CHARGE = re.compile(r"(?:(?<=[\])])\d*[+-]|[+-]\d+|\++|-+)$")
+_WHOLE = re.compile(r"\[([^\[\]\d][^\[\]]*)\]")
 
 
 class FormulaError(ValueError):
@@ -68,7 +69,7 @@ def parse_formula(formula: str) -> dict[str, int]:
     """Atom counts of a sum formula.
 
     Understands groups ``Ca(OH)2``, isotopes ``[13C]`` ``D``, parts joined by ``.`` (``C6H12O6.2H2O``) and a
-    trailing charge (``C5H14NO+``), which does not change the counts.
+    trailing charge (``C5H14NO+``, ``C12H14N2+2``, ``[C12H14N2]2+``), which does not change the counts.
 
     Args:
         formula: the text; spaces are ignored.
@@ -84,9 +85,9 @@ def parse_formula(formula: str) -> dict[str, int]:
         raise FormulaError(
             f"formula of {len(text)} characters {text[:20]!r}… is too long; at most {MAX_FORMULA_LENGTH}"
         )
-    body = _CHARGE.sub("", text) if text[-1:] in "+-)0123456789" and ("+" in text or "-" in text) else text
-    if re.fullmatch(r"\[[^\[\]\d][^\[\]]*\]", body):
-        body = body[1:-1]
+    body = _CHARGE.sub("", text)
+    whole = _WHOLE.fullmatch(body)
+    body = whole[1] if whole else body
     counts: dict[str, int] = {}
     for part in body.replace("·", ".").replace("*", ".").split("."):
         factor = re.match(r"\d*", part)

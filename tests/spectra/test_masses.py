@@ -34,6 +34,8 @@ from msformers.spectra.masses import (
         ("C5H14NO+", 104.1075391),
         ("[C5H14NO]+", 104.1075391),
         ("C12H14N2+2", 186.1156985),
+        ("[C12H14N2]2+", 186.1156985),
+        ("C9H16ClN4+", 215.1063492),
     ],
 )
 def test_masses_of_known_formulas(formula: str, mass: float) -> None:

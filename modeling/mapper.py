@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import initialization as init
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .alignment import procrustes
 
@@ -108,12 +109,16 @@ def masked_mean(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def encoder_blocks(encoder: nn.Module) -> list[nn.Module]:
-    """The transformer blocks of any encoder, first to last: its largest module list.
+    """The transformer blocks of any encoder, first to last: its largest list of checkpointable layers.
 
     Raises:
         ValueError: it has none.
     """
-    lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList) and len(module)]
+    lists = [
+        list(module)
+        for module in encoder.modules()
+        if isinstance(module, nn.ModuleList) and len(module) and isinstance(module[0], GradientCheckpointingLayer)
+    ]
     if not lists:
-        raise ValueError(f"{type(encoder).__name__} has no list of blocks; use unfreeze_last 0 or -1")
-    return list(max(lists, key=lambda module: sum(parameter.numel() for parameter in module.parameters())))
+        raise ValueError(f"{type(encoder).__name__} has no list of transformer blocks; use unfreeze_last 0 or -1")
+    return max(lists, key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))

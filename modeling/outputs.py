@@ -62,3 +62,22 @@ class SpectrumPreTrainingOutput(ModelOutput):
     pooler_output: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class SpecBridgeOutput(ModelOutput):
+    """Output of `SpecBridgeModel`.
+
+    Attributes:
+        loss: () weighted sum, when molecules were given.
+        alignment_loss, orthogonality_loss, contrastive_loss: () the parts, unweighted, detached.
+        spectrum_embeds: (B, D) mapped spectra.
+        molecule_embeds: (B, D) molecules, when given.
+    """
+
+    loss: torch.Tensor | None = None
+    alignment_loss: torch.Tensor | None = None
+    orthogonality_loss: torch.Tensor | None = None
+    contrastive_loss: torch.Tensor | None = None
+    spectrum_embeds: torch.Tensor | None = None
+    molecule_embeds: torch.Tensor | None = None

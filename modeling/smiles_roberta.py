@@ -31,7 +31,7 @@ class SmilesRobertaConfig(MsFormersConfig):
         mlm_weight, descriptor_weight, fingerprint_weight: weights of the three losses.
     """
 
-    model_type = "smiles_roberta"
+    model_type = "msf_smiles_roberta"
 
     vocab_size: int = 200
     hidden_size: int = 256

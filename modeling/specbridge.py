@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel, PreTrainedModel
-from transformers.utils import ModelOutput
 
 from .alignment import (
     alignment_loss,
@@ -19,34 +18,23 @@ from .alignment import (
     symmetric_info_nce,
 )
 from .base import SpectrumPreTrainedModel
+from .dreams import DreamsConfig
 from .mapper import Mapper, ProjectionHead, Temperature, encoder_blocks, init_bridge_weights, masked_mean
-from .registry import register_head, register_model
+from .outputs import SpecBridgeOutput
+from .registry import MODELS, register_head, register_model
+from .smiles_roberta import SmilesRobertaConfig
 from .specbridge_config import CHEMBERTA, PAPER_MODE, SpecBridgeConfig
-
-
-@dataclass
-class SpecBridgeOutput(ModelOutput):
-    """Output of `SpecBridgeModel`.
-
-    Attributes:
-        loss: () weighted sum, when molecules were given.
-        alignment_loss, orthogonality_loss, contrastive_loss: () the parts, unweighted, detached.
-        spectrum_embeds: (B, D) mapped spectra.
-        molecule_embeds: (B, D) molecules, when given.
-    """
-
-    loss: Tensor | None = None
-    alignment_loss: Tensor | None = None
-    orthogonality_loss: Tensor | None = None
-    contrastive_loss: Tensor | None = None
-    spectrum_embeds: Tensor | None = None
-    molecule_embeds: Tensor | None = None
-
 
 __all__ = ["CHEMBERTA", "PAPER_MODE", "SpecBridgeConfig", "SpecBridgeModel", "SpecBridgeOutput"]
 
-TINY_SPECTRUM: dict[str, Any] = {"model_type": "dreams"}
-TINY_MOLECULE: dict[str, Any] = {"model_type": "smiles_roberta"}
+TINY = {
+    "spectrum_config": {"model_type": DreamsConfig.model_type, **MODELS["dreams"].tiny},
+    "molecule_config": {"model_type": SmilesRobertaConfig.model_type, **MODELS["smiles-roberta"].tiny},
+    "projection_hidden": 24,
+    "projection_dim": 40,
+    "mapper_hidden": 24,
+    "n_blocks": 2,
+}
 
 
 @register_head("specbridge", "AutoModelForMoleculeRetrieval")
@@ -55,7 +43,7 @@ TINY_MOLECULE: dict[str, Any] = {"model_type": "smiles_roberta"}
     kind="retrieval",
     paper="arXiv 2601.17204",
     licence="Apache-2.0",
-    tiny={},
+    tiny=TINY,
     extractor="tokenization.spectrum:SpectrumFeatureExtractor",
 )
 class SpecBridgeModel(SpectrumPreTrainedModel):
@@ -71,6 +59,10 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
     def __init__(self, config: SpecBridgeConfig) -> None:
         super().__init__(config)
         self.spectrum_encoder: PreTrainedModel = AutoModel.from_config(config.spectrum_config)
+        # DreaMS can leave out the last layer's work for all tokens but the pooled one
+        self._has_pooled_only = "pooled_only" in signature(self.spectrum_encoder.forward).parameters
+        constants = [name for name, p in self.spectrum_encoder.named_parameters() if not p.requires_grad]
+        self._constants = frozenset(constants)  # such as the Fourier frequencies of DreaMS
         self.molecule_encoder: PreTrainedModel = AutoModel.from_config(config.molecule_config)
         width = int(config.spectrum_config.hidden_size)  # type: ignore[union-attr]
         self.projection = ProjectionHead(
@@ -133,7 +125,8 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
         """
         count = self.config.unfreeze_last if unfreeze_last is None else unfreeze_last
         self.molecule_encoder.requires_grad_(False)
-        self.spectrum_encoder.requires_grad_(count < 0)
+        for name, parameter in self.spectrum_encoder.named_parameters():
+            parameter.requires_grad_(count < 0 and name not in self._constants)
         for block in encoder_blocks(self.spectrum_encoder)[-count:] if count > 0 else ():
             block.requires_grad_(True)
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
@@ -159,18 +152,23 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
         Returns:
             (B, D); unit vectors with `normalize_targets`.
         """
+        mapped = self.mapper(self.encode_spectra(peaks, attention_mask, **spectrum_inputs))
+        return F.normalize(mapped, dim=-1) if self.config.normalize_targets else mapped
+
+    def encode_spectra(
+        self, peaks: Tensor, attention_mask: Tensor | None = None, **spectrum_inputs: Any
+    ) -> Tensor:
+        """Unit vectors z_s before the mapper, (B, projection_dim); arguments as in `get_spectrum_features`."""
+        precursor = self.config.pooling == "precursor"
+        if precursor and self._has_pooled_only:
+            spectrum_inputs["pooled_only"] = True
         output = self.spectrum_encoder(
             peaks, attention_mask=attention_mask, return_dict=True, **spectrum_inputs
         )
-        if self.config.pooling == "precursor":
-            pooled = output.pooler_output
-        else:
-            real = (
-                peaks[..., 0] > 0 if attention_mask is None else (peaks[..., 0] > 0) & attention_mask.bool()
-            )
-            pooled = masked_mean(output.last_hidden_state, real)
-        mapped = self.mapper(F.normalize(self.projection(pooled), dim=-1))
-        return F.normalize(mapped, dim=-1) if self.config.normalize_targets else mapped
+        if precursor:
+            return F.normalize(self.projection(output.pooler_output), dim=-1)
+        real = peaks[..., 0] > 0 if attention_mask is None else (peaks[..., 0] > 0) & attention_mask.bool()
+        return F.normalize(self.projection(masked_mean(output.last_hidden_state, real)), dim=-1)
 
     def encode_molecules(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **molecule_inputs: Any

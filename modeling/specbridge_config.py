@@ -55,7 +55,7 @@ class SpecBridgeConfig(MsFormersConfig):
         unfreeze_last: spectrum-encoder blocks trained, from the end; 0 = frozen, −1 = the whole encoder.
     """
 
-    model_type = "specbridge"
+    model_type = "msf_specbridge"
     sub_configs = {"spectrum_config": AutoConfig, "molecule_config": AutoConfig}  # noqa: RUF012
 
     spectrum_config: dict[str, Any] | PreTrainedConfig | None = None
@@ -85,7 +85,7 @@ class SpecBridgeConfig(MsFormersConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.spectrum_config = _encoder_config(
-            self.spectrum_config, {"model_type": "dreams"}, "spectrum_config"
+            self.spectrum_config, {"model_type": "msf_dreams"}, "spectrum_config"
         )
         self.molecule_config = _encoder_config(self.molecule_config, CHEMBERTA, "molecule_config")
         super().__post_init__(**kwargs)

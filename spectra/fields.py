@@ -22,7 +22,9 @@ _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
 _MZ_TEXT = re.compile(rf"(?:m/z\s*)?({_NUMBER})\s*(?:da|th|m/z)?", re.IGNORECASE)
 _ENERGY_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*(%|ev\b|v\b)?", re.IGNORECASE)
 _NCE_CHARGE_FACTOR = {1: 1.0, 2: 0.9, 3: 0.85, 4: 0.8}
-_TIME = re.compile(rf"(?:PT)?\s*({_NUMBER})\s*(ms|s|sec|secs|second|seconds|min|mins|minute|minutes|h)?\b", re.I)
+_TIME = re.compile(
+    rf"(?:PT)?\s*({_NUMBER})\s*(ms|s|sec|secs|second|seconds|min|mins|minute|minutes|h)?\b", re.I
+)
 _TIME_FACTOR = {"m": 60.0, "s": 1.0, "h": 3600.0}
 
 

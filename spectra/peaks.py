@@ -21,7 +21,7 @@ _PAIR = re.compile(r"([^\s,:]*\.[^\s,:]*|[^\s,:]+)\s*[,:]\s*([^\s,:]*\.[^\s,:]*|
 _SMALLEST = 1e-37
 
 
-class PeakFault(ValueError):
+class PeakError(ValueError):
     """A peak list that cannot be read: the line's offset in the list, its text, why, and what to do."""
 
     def __init__(self, offset: int | None, value: str, reason: str, remedy: str = "") -> None:
@@ -59,7 +59,9 @@ def parse_regular(texts: Sequence[str]) -> list[tuple[Mz, Intensity] | None]:
     rises[1:] = mz[1:] > mz[:-1]
     rises[starts] = mz[starts] > 0
     lowest, highest = np.minimum.reduceat(intensity, starts), np.maximum.reduceat(intensity, starts)
-    good = np.logical_and.reduceat(rises, starts) & (lowest > 0) & (highest < np.inf) & (mz[ends - 1] <= MAX_MZ)
+    good = (
+        np.logical_and.reduceat(rises, starts) & (lowest > 0) & (highest < np.inf) & (mz[ends - 1] <= MAX_MZ)
+    )
     good &= lowest > highest * _SMALLEST
     with np.errstate(all="ignore"):
         relative = (intensity / np.repeat(highest, counts)).astype(np.float32)
@@ -87,7 +89,7 @@ def parse_lines(text: str) -> tuple[list[float], list[float], list[str]]:
         m/z values, intensities, notes on what was guessed.
 
     Raises:
-        PeakFault: a line is not a peak.
+        PeakError: a line is not a peak.
     """
     mz: list[float] = []
     intensity: list[float] = []
@@ -99,7 +101,7 @@ def parse_lines(text: str) -> tuple[list[float], list[float], list[str]]:
         try:
             first, second, comma = _parse_line(bare)
         except ValueError as error:
-            raise PeakFault(
+            raise PeakError(
                 offset, bare[:80], str(error), "write each peak as 'm/z intensity', or remove the line"
             ) from None
         commas = commas or comma
@@ -153,24 +155,27 @@ def clean_peaks(
         m/z ascending (n',) float64, relative intensity (n',) float32, notes on dropped, sorted or merged peaks.
 
     Raises:
-        PeakFault: the arrays have different lengths, or no peak is valid.
+        PeakError: the arrays have different lengths, or no peak is valid.
     """
     try:
         masses = np.asarray(mz, dtype=dtype).astype(np.float64).reshape(-1)
         heights = np.asarray(intensity, dtype=dtype).astype(np.float64).reshape(-1)
     except (TypeError, ValueError, OverflowError) as error:
-        raise PeakFault(None, "", f"are not numbers: {error}"[:120]) from None
+        raise PeakError(None, "", f"are not numbers: {error}"[:120]) from None
     if len(masses) != len(heights):
-        raise PeakFault(
-            None, f"{len(masses)} m/z, {len(heights)} intensities", "have different numbers", "repair the record"
+        raise PeakError(
+            None,
+            f"{len(masses)} m/z, {len(heights)} intensities",
+            "have different numbers",
+            "repair the record",
         )
     if not len(masses):
-        raise PeakFault(None, "", "are missing", "a record needs at least one peak")
+        raise PeakError(None, "", "are missing", "a record needs at least one peak")
     notes: list[str] = []
     valid = _valid(masses, heights, notes)
     masses, heights = masses[valid], heights[valid]
     if not len(masses):
-        raise PeakFault(None, f"{len(valid)} peaks", f"hold no valid one ({notes[0]})", "repair the record")
+        raise PeakError(None, f"{len(valid)} peaks", f"hold no valid one ({notes[0]})", "repair the record")
     if not (masses[1:] > masses[:-1]).all():
         masses, heights = _sort(masses, heights, notes)
     relative = (heights / heights.max()).astype(np.float32)
@@ -185,16 +190,18 @@ def _valid(mz: Mz, intensity: npt.NDArray[np.float64], notes: list[str]) -> npt.
     infinite = ~np.isfinite(mz) | ~np.isfinite(intensity)
     outside = ~infinite & ((mz <= 0) | (mz > MAX_MZ))
     empty = ~infinite & ~outside & (intensity <= 0)
-    kinds = ((infinite, "NaN or infinite"), (outside, "with m/z out of range"), (empty, "of intensity 0 or below"))
+    kinds = (
+        (infinite, "NaN or infinite"),
+        (outside, "with m/z out of range"),
+        (empty, "of intensity 0 or below"),
+    )
     found = [f"{int(mask.sum())} {word}" for mask, word in kinds if mask.any()]
     if found:
         notes.append(f"dropped of {len(mz)} peaks: {', '.join(found)}")
     return ~(infinite | outside | empty)
 
 
-def _sort(
-    mz: Mz, intensity: npt.NDArray[np.float64], notes: list[str]
-) -> tuple[Mz, npt.NDArray[np.float64]]:
+def _sort(mz: Mz, intensity: npt.NDArray[np.float64], notes: list[str]) -> tuple[Mz, npt.NDArray[np.float64]]:
     """Ascending m/z; of peaks at the very same m/z the most intense stays."""
     order = np.lexsort((-intensity, mz))
     if (mz[1:] < mz[:-1]).any():

@@ -1,0 +1,131 @@
+"""MGF (Mascot, GNPS, FBMN, SIRIUS, matchms): ``BEGIN IONS`` … ``END IONS``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from .clean import finish
+from .keys import CANONICAL
+from .record import Dialect, Draft, Fault, Record
+from .source import Source
+from .spectrum import Problem, Spectrum
+
+_BEGIN = "\nBEGIN IONS\n"
+_END = "\nEND IONS"
+_FIRST_PEAK = re.compile(r"\n(?=[0-9.])")
+_COMMENT = ("#", ";", "!", "/")
+_GLOBAL = ("charge", "ion_mode", "adduct", "collision_energy", "instrument_type", "instrument", "ms_level")
+_NO_SIGN = "\0"
+_MAX_PIECE = 16 * 2**20
+
+
+def _split(line: str) -> tuple[str, str] | None:
+    key, sign, value = line.partition("=")
+    return (key, value.strip()) if sign else None
+
+
+DIALECT = Dialect("MGF", _split)
+
+
+def read_mgf(source: Source, start_index: int = 0) -> Iterator[Spectrum | Problem]:
+    """Read an MGF file, one spectrum or problem per ``BEGIN IONS``, in order and in constant memory.
+
+    Parameters before the first record (``CHARGE=2+``) hold for every record that does not say otherwise.
+    """
+    return finish(_records(source), source.path, start_index, DIALECT)
+
+
+def _records(source: Source) -> Iterator[Record]:
+    """Cut the text at ``BEGIN IONS``; what is not perfectly regular goes line by line."""
+    defaults: dict[str, str] = {}
+    line = 0
+    rest = "\n"
+    started = False
+    chunks = source.chunks()
+    for text in chunks:
+        *pieces, rest = (rest + text).split(_BEGIN)
+        for piece in pieces:
+            yield from _piece(piece, line, started, defaults, last=False)
+            line += piece.count("\n") + 2
+            started = True
+        if len(rest) > _MAX_PIECE:
+            yield from _by_line(_lines(rest, chunks), line, started, defaults, last=True)
+            return
+    yield from _piece(rest, line, started, defaults, last=True)
+
+
+def _lines(rest: str, chunks: Iterator[str]) -> Iterator[str]:
+    """The lines of what is left of a file."""
+    for text in chunks:
+        *lines, rest = (rest + text).split("\n")
+        yield from lines
+    yield from rest.split("\n")
+
+
+def _piece(piece: str, line: int, started: bool, defaults: dict[str, str], last: bool) -> Iterator[Record]:
+    """The text from `line` on to the next ``BEGIN IONS``: one record if it is regular."""
+    end = piece.find(_END)
+    first = _FIRST_PEAK.search(piece)
+    if started and first is not None and first.start() < end and not piece[end + 9 :].strip():
+        header = piece[: first.start()]
+        lines = header.split("\n")
+        fields: dict[str, str] = {}
+        for text in lines:
+            key, sign, value = text.partition("=")
+            fields[CANONICAL[key]] = value.strip() if sign else _NO_SIGN
+        peaks = piece[first.end() : end]
+        if len(fields) == len(lines) and _NO_SIGN not in fields.values() and "=" not in peaks:
+            peaks = peaks.replace(" \n", "\n").rstrip()
+            if defaults:
+                fields = defaults | fields
+            yield Record(line - 1, fields, peaks, header, line, line + len(lines))
+            return
+    yield from _by_line(piece.split("\n"), line, started, defaults, last)
+
+
+def _by_line(
+    lines: Iterable[str], number: int, inside: bool, defaults: dict[str, str], last: bool
+) -> Iterator[Record]:
+    """Read line by line, with all that may go wrong; `number` is the line of the first of `lines`."""
+    draft = Draft(number - 1, number) if inside else None
+    for place, line in enumerate(lines, number):
+        bare = line.strip()
+        word = bare[:10].upper()
+        if word == "BEGIN IONS":
+            if draft is not None:
+                yield _done(draft, defaults, "END IONS is missing")
+            draft = Draft(place, place + 1)
+        elif word.startswith("END IONS"):
+            if draft is not None:
+                yield _done(draft, defaults)
+            draft = None
+        elif draft is not None:
+            _add(draft, bare, place)
+        elif bare and not bare.startswith(_COMMENT):
+            pair = _split(bare)
+            if pair is not None and CANONICAL[pair[0]] in _GLOBAL:
+                defaults[CANONICAL[pair[0]]] = pair[1]
+    if draft is not None:
+        yield _done(draft, defaults, "END IONS is missing", truncated=last)
+
+
+def _add(draft: Draft, bare: str, place: int) -> None:
+    pair = _split(bare)
+    if not bare or bare.startswith(_COMMENT):
+        draft.add_header(bare, "", "")
+    elif pair is not None and not bare[0].isdigit():
+        draft.add_header(bare, CANONICAL[pair[0]], pair[1])
+    else:
+        draft.add_peak(bare, place)
+
+
+def _done(draft: Draft, defaults: dict[str, str], note: str | None = None, truncated: bool = False) -> Record:
+    if note is not None:
+        draft.notes.append(note)
+    draft.fields = defaults | draft.fields
+    fault = None
+    if truncated:
+        remedy = "the file is cut off; get the whole file, or end the record with END IONS"
+        fault = Fault("END IONS", "", "is missing at the end of the file", remedy, draft.line)
+    return draft.record(fault)

@@ -19,8 +19,8 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .base import MsFormersConfig, SpectrumPreTrainedModel
 from .encodings import FourierFrequencies
-from .layers import BiasedSelfAttention, FeedForward, Mlp, PreNormLayer
-from .losses import IGNORED, cosine_triplet_loss, focal_cross_entropy, retention_order_loss
+from .layers import BiasedSelfAttention, FeedForward, Mlp, Packing, PreNormLayer, counted_key_mask
+from .losses import IGNORED, cosine_triplet_loss, focal_cross_entropy, mean_over_sides, retention_order_loss
 from .outputs import SpectrumEmbeddingOutput, SpectrumEncoderOutput, SpectrumPreTrainingOutput
 from .registry import register_head, register_model
 
@@ -200,37 +200,26 @@ class DreamsModel(DreamsPreTrainedModel):
             kwargs.get(key, getattr(self.config, key))
             for key in ("output_hidden_states", "output_attentions")
         )
-        n_queries = 1 if pooled_only and not recorded else None
-        hidden_states, key_bias = self.embeddings(peaks)
+        pooled_only = pooled_only and not recorded
         padding = peaks[..., 0] == 0 if attention_mask is None else attention_mask == 0
-        mask = self._score_mask(key_bias, padding, token_counts).to(hidden_states.dtype)
+        if token_counts is None:
+            token_counts = (~padding if self.config.mask_padded_keys else torch.ones_like(padding)).float()
+        packing = None if recorded or torch.compiler.is_compiling() else Packing.of(token_counts)
+        hidden_states, key_bias = self.embeddings(peaks if packing is None else packing.pack(peaks))
+        if packing is not None:
+            key_bias = packing.pad(key_bias.unsqueeze(-1)).squeeze(-1)
+        mask = counted_key_mask(key_bias, padding, token_counts, hidden_states.dtype)
         hidden_states = self.dropout(hidden_states)
         for layer in self.layers[:-1]:
-            hidden_states = layer(hidden_states, mask, padding)
-        last = (mask[:, :, :n_queries], padding[:, :n_queries], n_queries)
-        hidden_states = self.norm(self.layers[-1](hidden_states, *last))
+            hidden_states = layer(hidden_states, mask, padding, False, packing)
+        if pooled_only:
+            mask, padding = mask[:, :, :1], padding[:, :1]
+        hidden_states = self.norm(self.layers[-1](hidden_states, mask, padding, pooled_only, packing))
+        if packing is not None:
+            hidden_states = hidden_states.transpose(0, 1) if pooled_only else packing.pad(hidden_states)
         return SpectrumEncoderOutput(
-            last_hidden_state=None if n_queries else hidden_states, pooler_output=hidden_states[:, 0]
+            last_hidden_state=None if pooled_only else hidden_states, pooler_output=hidden_states[:, 0]
         )
-
-    def _score_mask(
-        self, key_bias: torch.Tensor, padding: torch.Tensor, token_counts: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Additive score mask (batch, 1, tokens, tokens), float32.
-
-        A padding query is blank in the published model: it attends evenly to all tokens. With its query at zero, a row
-        of log counts says the same.
-        """
-        if token_counts is None:
-            token_counts = (~padding).float() if self.config.mask_padded_keys else torch.ones_like(key_bias)
-        absent = token_counts <= 0
-        log_counts = token_counts.float().clamp_min(1e-30).log()
-        bias = key_bias + log_counts
-        # a shift per row changes nothing, but lets half precision resolve the keys that matter
-        bias = bias - bias.masked_fill(absent, -torch.inf).amax(-1, keepdim=True)
-        rows = torch.where(padding.unsqueeze(-1), log_counts.unsqueeze(1), bias.unsqueeze(1))
-        lowest = torch.finfo(self.dtype).min
-        return rows.masked_fill(absent.unsqueeze(1), lowest).unsqueeze(1)
 
 
 @register_head("dreams", "AutoModelForSpectrumPreTraining", "AutoModelForPreTraining")
@@ -279,7 +268,7 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
             masked = mz_labels != IGNORED
             output.mz_logits = self.mz_head(hidden_states[masked])
             losses = focal_cross_entropy(output.mz_logits, mz_labels[masked], self.config.focal_gamma)
-            output.mask_loss = output.loss = _mean_over_sides(losses, masked.nonzero()[:, 0], order_pairs)
+            output.mask_loss = output.loss = mean_over_sides(losses, masked.nonzero()[:, 0], order_pairs)
         if order_pairs is not None:
             output.order_logits = self.order_head(pooled[order_pairs].flatten(1)).squeeze(-1)
             if order_labels is not None:
@@ -292,12 +281,6 @@ class DreamsForPreTraining(DreamsPreTrainedModel):
 
 def _pretraining_heads(config: DreamsConfig) -> tuple[nn.Linear, nn.Linear]:
     return nn.Linear(config.hidden_size, config.num_mz_bins), nn.Linear(2 * config.hidden_size, 1, bias=False)
-
-
-def _mean_over_sides(losses: torch.Tensor, rows: torch.Tensor, pairs: torch.Tensor | None) -> torch.Tensor:
-    """Mean loss of the masked peaks; with pairs, the mean of the first spectra's mean and the second spectra's."""
-    sides = [losses] if pairs is None else [losses[torch.isin(rows, side)] for side in pairs.unbind(1)]
-    return torch.stack([side.sum() / max(len(side), 1) for side in sides]).mean()
 
 
 @register_head("dreams", "AutoModelForSpectrumEmbedding")

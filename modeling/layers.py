@@ -42,6 +42,59 @@ def eager_attention(
     return torch.matmul(weights, value).transpose(1, 2).contiguous(), weights
 
 
+class Packing:
+    """Tokens of a batch without its filler: (1, present tokens, d) instead of (batch, tokens, d).
+
+    Everything but attention works token by token, so only attention needs the batch back.
+
+    Args:
+        present: bool (batch, tokens), False where there is filler. Token 0 of every spectrum must be present.
+    """
+
+    def __init__(self, present: torch.Tensor) -> None:
+        self.shape = present.shape
+        self.rows = present.flatten().nonzero().squeeze(1)
+        self.first = (self.rows % self.shape[1] == 0).nonzero().squeeze(1)
+
+    @classmethod
+    def of(cls, token_counts: torch.Tensor) -> Packing | None:
+        """The packing of a batch whose filler has count 0; None if there is no filler."""
+        present = token_counts > 0
+        present[:, 0] = True
+        return None if bool(present.all()) else cls(present)
+
+    def pack(self, padded: torch.Tensor) -> torch.Tensor:
+        """(batch, tokens, d) to (1, present, d)."""
+        return padded.flatten(0, 1)[self.rows].unsqueeze(0)
+
+    def pad(self, packed: torch.Tensor) -> torch.Tensor:
+        """(1, present, d) to (batch, tokens, d), zeros in the filler."""
+        flat = packed.new_zeros(self.shape.numel(), packed.shape[-1])
+        return flat.index_copy(0, self.rows, packed[0]).unflatten(0, self.shape)
+
+
+def counted_key_mask(
+    key_bias: torch.Tensor, padding: torch.Tensor, token_counts: torch.Tensor, dtype: torch.dtype
+) -> torch.Tensor:
+    """Additive score mask (batch, 1, tokens, tokens) of `dtype` for keys that count several times.
+
+    A key that counts n times has log n added to its score. A padding query is blank: it attends evenly to all that
+    counts, which is what a row of log counts says when the query itself is zero.
+
+    Args:
+        key_bias: (batch, tokens) float32, added to the scores of a key.
+        padding: (batch, tokens) bool, tokens that ask blankly.
+        token_counts: (batch, tokens), 0 = invisible.
+    """
+    absent = token_counts <= 0
+    log_counts = token_counts.float().clamp_min(1e-30).log()
+    bias = key_bias + log_counts
+    # a shift per row changes nothing, but lets half precision resolve the keys that matter
+    bias = bias - bias.masked_fill(absent, -torch.inf).amax(-1, keepdim=True)
+    rows = torch.where(padding.unsqueeze(-1), log_counts.unsqueeze(1), bias.unsqueeze(1)).to(dtype)
+    return rows.masked_fill(absent.unsqueeze(1), torch.finfo(dtype).min).unsqueeze(1)
+
+
 class BiasedSelfAttention(nn.Module):
     """Multi-head self-attention without linear biases whose scores take an additive mask.
 
@@ -68,21 +121,27 @@ class BiasedSelfAttention(nn.Module):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         blank_queries: torch.Tensor | None = None,
-        n_queries: int | None = None,
+        pooled_only: bool = False,
+        packing: Packing | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend.
 
         Args:
-            hidden_states: (batch, tokens, d).
+            hidden_states: (batch, tokens, d), or (1, present, d) with `packing`.
             attention_mask: additive (batch, 1, queries, tokens).
             blank_queries: bool (batch, queries), tokens whose scores come from `attention_mask` alone.
-            n_queries: only the first so many tokens ask; all if None.
+            pooled_only: only token 0 of each spectrum asks.
+            packing: how the batch was packed.
 
         Returns:
-            (batch, queries, d), and the weights (batch, heads, queries, tokens) or None (fused attention).
+            (batch, queries, d), or (1, queries, d) with `packing`; the weights (batch, heads, queries, tokens) or None
+            (fused attention).
         """
-        queries = hidden_states if n_queries is None else hidden_states[:, :n_queries]
-        query = self.q_proj(queries)
+        query = self.q_proj(first_tokens(hidden_states, packing) if pooled_only else hidden_states)
+        key, value = self.k_proj(hidden_states), self.v_proj(hidden_states)
+        if packing is not None:
+            query = query.transpose(0, 1) if pooled_only else packing.pad(query)
+            key, value = packing.pad(key), packing.pad(value)
         if blank_queries is not None:
             query = query.masked_fill(blank_queries.unsqueeze(-1), 0.0)
         attend: Callable[..., tuple[torch.Tensor, torch.Tensor | None]] = (
@@ -94,13 +153,16 @@ class BiasedSelfAttention(nn.Module):
         output, weights = attend(
             self,
             self._heads(query),
-            self._heads(self.k_proj(hidden_states)),
-            self._heads(self.v_proj(hidden_states)),
+            self._heads(key),
+            self._heads(value),
             attention_mask,
             dropout=self.dropout if self.training else 0.0,
             scaling=self.scaling,
         )
-        return self.o_proj(output.flatten(2)), weights
+        output = output.flatten(2)
+        if packing is not None:
+            output = output.transpose(0, 1) if pooled_only else packing.pack(output)
+        return self.o_proj(output), weights
 
     def _heads(self, states: torch.Tensor) -> torch.Tensor:
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
@@ -146,14 +208,22 @@ class PreNormLayer(GradientCheckpointingLayer):
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         blank_queries: torch.Tensor | None = None,
-        n_queries: int | None = None,
+        pooled_only: bool = False,
+        packing: Packing | None = None,
     ) -> torch.Tensor:
         """(batch, tokens, d) to (batch, queries, d); arguments as in `BiasedSelfAttention`."""
         attended, _ = self.attention(
-            self.attention_norm(hidden_states), attention_mask, blank_queries, n_queries
+            self.attention_norm(hidden_states), attention_mask, blank_queries, pooled_only, packing
         )
-        hidden_states = hidden_states[:, :n_queries] + self.dropout(attended)
+        if pooled_only:
+            hidden_states = first_tokens(hidden_states, packing)
+        hidden_states = hidden_states + self.dropout(attended)
         return hidden_states + self.dropout(self.mlp(self.mlp_norm(hidden_states)))
+
+
+def first_tokens(hidden_states: torch.Tensor, packing: Packing | None) -> torch.Tensor:
+    """Token 0 of every spectrum: (batch, 1, d), or (1, batch, d) with `packing`."""
+    return hidden_states[:, :1] if packing is None else hidden_states[:, packing.first]
 
 
 class Mlp(nn.Module):

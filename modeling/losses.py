@@ -58,3 +58,18 @@ def cosine_triplet_loss(
     near = functional.cosine_similarity(anchor, positive, dim=-1)
     far = functional.cosine_similarity(anchor, negative, dim=-1)
     return functional.relu(margin - near + far).mean()
+
+
+def mean_over_sides(losses: torch.Tensor, rows: torch.Tensor, pairs: torch.Tensor | None) -> torch.Tensor:
+    """Mean of losses per peak; with pairs of spectra, the mean of the first spectra's mean and the second spectra's.
+
+    Args:
+        losses: (n,), one per masked peak.
+        rows: (n,) int64, the spectrum of each.
+        pairs: (pairs, 2) int64, rows of first and second spectra; or None.
+
+    Returns:
+        (); 0 with a gradient path where there is no peak.
+    """
+    sides = [losses] if pairs is None else [losses[torch.isin(rows, side)] for side in pairs.unbind(1)]
+    return torch.stack([side.sum() / max(len(side), 1) for side in sides]).mean()

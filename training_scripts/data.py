@@ -122,6 +122,7 @@ def load_spectra_table(
     limit: int | None = None,
     seed: int = 0,
     fold_column: str = "fold",
+    extra_columns: Sequence[str] = (),
 ) -> SpectrumTable:
     """Read the spectra of some folds and licences.
 
@@ -132,11 +133,12 @@ def load_spectra_table(
         min_peaks: spectra with fewer peaks are left out.
         limit: a random sample of so many spectra, drawn with `seed`; None for all.
         fold_column: "fold" (molecule-disjoint) or "formula_fold".
+        extra_columns: further columns to keep in `rows`.
 
     Raises:
         ValueError: nothing is left.
     """
-    names = [name if name != "fold" else fold_column for name in SPECTRUM_COLUMNS]
+    names = [name if name != "fold" else fold_column for name in SPECTRUM_COLUMNS] + list(extra_columns)
     table = pq.read_table(table_path(data, SPECTRA_FILE), columns=names)
     keep = pc.and_(pc.is_in(table[fold_column], pa.array(folds)), pc.is_valid(table["precursor_mz"]))
     keep = pc.and_(keep, pc.greater_equal(pc.list_value_length(table["mz"]), min_peaks))

@@ -122,6 +122,7 @@ def training_arguments(recipe: Recipe, output: Path, **defaults: Any) -> Trainin
         remove_unused_columns=False,
         ddp_find_unused_parameters=False,
         save_only_model=False,
+        dataloader_pin_memory=torch.cuda.is_available(),
         **fields,
     )
 

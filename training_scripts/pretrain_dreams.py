@@ -1,0 +1,169 @@
+"""Pre-train DreaMS without labels: masked peaks and, where retention times are known, retention order.
+
+python training_scripts/pretrain_dreams.py --recipe small --data ../shared/data --output runs/dreams
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+from data import OPEN_LICENCES, Augmentation, SpectrumDataset, SpectrumTable, load_spectra_table
+from recipe import (
+    EpochTrainer,
+    Recipe,
+    arguments,
+    environment,
+    load_recipe,
+    run,
+    start_logging,
+    take,
+    training_arguments,
+    write_figures,
+)
+from torch.utils.data import Dataset
+from transformers import set_seed
+
+from msformers.modeling.dreams import DreamsConfig, DreamsForPreTraining
+from msformers.tokenization.dreams import DreamsFeatureExtractor, DreamsPreTrainingCollator
+
+STAGE = "pretrain_dreams"
+MODEL_KEYS = ("config",)
+DATA_KEYS = (
+    *(
+        "licences",
+        "min_peaks",
+        "limit",
+        "eval_limit",
+        "train_folds",
+        "eval_folds",
+        "fold_column",
+        "augmentation",
+    ),
+    *("mask_fraction", "shift_probability", "retention_order", "batch_by_length"),
+)
+RUN_COLUMNS = ("contributor", "instrument")
+logger = logging.getLogger("msformers.training")
+
+
+class ExactCollator:
+    """`DreamsPreTrainingCollator` whose random choices depend on (seed, epoch, first index) alone."""
+
+    def __init__(self, collator: DreamsPreTrainingCollator, seed: int) -> None:
+        self.collator, self.seed = collator, seed
+
+    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Keys of the forward method of `DreamsForPreTraining`."""
+        first = features[0]
+        self.collator.rng = np.random.default_rng([self.seed, 2, first["epoch"], first["index"]])
+        return dict(self.collator(features))
+
+
+class RunPairs(Dataset):
+    """Pairs of spectra measured by one contributor on one instrument, with their order of elution.
+
+    MassBank does not record runs; contributor and instrument stand for the chromatographic method.
+
+    Args:
+        spectra: dataset over a table with `contributor`, `instrument` and `retention_time_s`.
+        seed: of the choice of partners, made from (seed, epoch, index).
+    """
+
+    def __init__(self, spectra: SpectrumDataset, seed: int) -> None:
+        self.spectra, self.seed = spectra, seed
+        rows = spectra.table.rows
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for index, (key, time) in enumerate(
+            zip(zip(*(rows[c] for c in RUN_COLUMNS), strict=True), rows["retention_time_s"], strict=True)
+        ):
+            if time is not None:
+                groups.setdefault(key, []).append(index)
+        self.groups = {index: group for group in groups.values() if len(group) > 1 for index in group}
+        self.indices = sorted(self.groups)
+        if not self.indices:
+            raise ValueError("no two spectra share contributor and instrument and have retention times")
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
+        epoch, place = key if isinstance(key, tuple) else (0, key)
+        index = self.indices[place]
+        group = self.groups[index]
+        partner = group[int(np.random.default_rng([self.seed, 3, epoch, index]).integers(len(group)))]
+        times = self.spectra.table.rows["retention_time_s"]
+        pair = {"first": self.spectra[epoch, index], "second": self.spectra[epoch, partner]}
+        # equal times have no order: -100 is not counted
+        order = -100 if times[index] == times[partner] else int(times[index] < times[partner])
+        return {**pair, "order": order, "epoch": epoch, "index": index}
+
+
+def load_tables(path: Any, recipe: Recipe) -> tuple[SpectrumTable, SpectrumTable]:
+    """Training and validation spectra."""
+    data = take(recipe.data, DATA_KEYS, "data")
+    extra = (*RUN_COLUMNS, "retention_time_s") if data.get("retention_order") else ()
+    common = {"min_peaks": data.get("min_peaks", 3), "seed": recipe.seed, "extra_columns": extra}
+    common["fold_column"] = data.get("fold_column", "fold")
+    licences = data.get("licences", OPEN_LICENCES)
+    train = load_spectra_table(
+        path, data.get("train_folds", ["train"]), licences, limit=data.get("limit"), **common
+    )
+    folds, limit = data.get("eval_folds", ["val"]), data.get("eval_limit", 1000)
+    return train, load_spectra_table(path, folds, licences, limit=limit, **common)
+
+
+def main(argv: Sequence[str] | None = None) -> dict[str, float]:
+    """Run the command line; returns the validation loss."""
+    start_logging()
+    args = arguments(STAGE, "Pre-train DreaMS on spectra without labels.", argv)
+    recipe = load_recipe(STAGE, args.recipe, args.set)
+    set_seed(recipe.seed)
+    config = DreamsConfig(**take(recipe.model, MODEL_KEYS, "model").get("config", {}))
+    model, data = DreamsForPreTraining(config), recipe.data
+    tables = load_tables(args.data, recipe)
+    augmentation = Augmentation.from_recipe(data.get("augmentation"))
+    train: Any = SpectrumDataset(tables[0], augmentation, recipe.seed)
+    held_out: Any = SpectrumDataset(tables[1])
+    pairs = bool(data.get("retention_order"))
+    if pairs:
+        train, held_out = RunPairs(train, recipe.seed), RunPairs(held_out, recipe.seed)
+    extractor = DreamsFeatureExtractor(config.n_highest_peaks, config.precursor_intensity)
+    collator = DreamsPreTrainingCollator(
+        extractor,
+        config.num_mz_bins,
+        config.mz_bin_size,
+        config.mask_value,
+        data.get("mask_fraction", 0.3),
+        data.get("shift_probability", 0.2),
+    )
+    by_length = data.get("batch_by_length", True) and not pairs
+    trainer = EpochTrainer(
+        model=model,
+        args=training_arguments(
+            recipe, args.output, eval_strategy="steps", load_best_model_at_end=True, label_names=["mz_labels"]
+        ),
+        train_dataset=train,
+        eval_dataset=held_out,
+        data_collator=ExactCollator(collator, recipe.seed),
+        processing_class=extractor,
+        lengths=tables[0].n_peaks if by_length else None,
+    )
+    trainer.args.prediction_loss_only = True
+    logger.info("%d training examples, %d validation", len(train), len(held_out))
+    run(trainer, args.output, args.resume)
+    figures = trainer.evaluate()
+    for part in (trainer.accelerator.unwrap_model(trainer.model), extractor):
+        part.save_pretrained(args.output / "model")
+    write_figures(args.output / "figures", [figures])
+    (args.output / "recipe.json").write_text(
+        json.dumps(asdict(recipe) | {"environment": environment()}, indent=1)
+    )
+    return figures
+
+
+if __name__ == "__main__":
+    main()

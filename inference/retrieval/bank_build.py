@@ -143,7 +143,7 @@ def _prepare(out_dir: Path, state: dict[str, Any], overwrite: bool, resumable: b
             f"{out_dir}: holds an unfinished bank from another source, model or option; choose another folder, "
             "or start anew with --overwrite"
         )
-    if out_dir.is_dir() and any(out_dir.iterdir()) and not work.is_dir():
+    if not overwrite and out_dir.is_dir() and any(out_dir.iterdir()) and not work.is_dir():
         raise BankError(f"{out_dir}: is a folder with other files in it; choose an empty or a new one")
     work.mkdir(parents=True, exist_ok=True)
     write_text(work / STATE, json.dumps(state))

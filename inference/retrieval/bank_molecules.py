@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as compute
 import pyarrow.parquet as pq
 
-from ...spectra.molecules import MoleculeError, canonical_smiles, molecule_record
+from ...spectra.molecules import MoleculeError, molecule_record
 from ...spectra.spectrum import Problem
 from .bank_sources import Entry, SourceMolecule
 
@@ -103,7 +104,7 @@ def _write_chunk(folder: Path, number: int, part: Sequence[Entry], desalt: bool)
             problems.append(entry)
             continue
         try:
-            record = molecule_record(canonical_smiles(entry.smiles, desalt=True) if desalt else entry.smiles)
+            record = molecule_record(entry.smiles, parent=desalt)
         except MoleculeError as error:
             problems.append(_problem(entry, str(error)))
             continue
@@ -151,8 +152,8 @@ def _key(inchikey: str) -> int:
 def merge_and_sort(folder: Path, target: Path, shard_rows: int) -> tuple[Counts, list[int]]:
     """Merge duplicates (same first InChIKey block) and write all molecules sorted by exact mass.
 
-    The first occurrence gives SMILES and mass, all occurrences their names. Only a key and a mass per molecule are
-    held in memory (about 50 bytes each at the peak) and a million rows at a time.
+    The first uncharged occurrence (else the first) gives SMILES and mass, all occurrences their names. Only a key
+    and a mass per molecule are held in memory (about 70 bytes each at the peak) and a million rows at a time.
 
     Args:
         folder: working folder with the chunk files.
@@ -164,12 +165,15 @@ def merge_and_sort(folder: Path, target: Path, shard_rows: int) -> tuple[Counts,
     """
     files = sorted(folder.glob("canonical-*.parquet"))
     read, problems = (sum(int(_metadata(file)[field]) for file in files) for field in (b"read", b"problems"))
-    columns = [pq.read_table(file, columns=["key", "exact_mass"]) for file in files]
-    keys = np.concatenate([np.empty(0, np.uint64), *(table["key"].to_numpy() for table in columns)])
-    masses = np.concatenate([np.empty(0), *(table["exact_mass"].to_numpy() for table in columns)])
-    sizes = [len(table) for table in columns]
+    if not files:
+        return Counts(0, 0, 0, 0), []
+    columns = [_sorting_columns(file) for file in files]
+    sizes = [len(keys) for keys, _, _ in columns]
+    keys, masses, charged = (np.concatenate(parts) for parts in zip(*columns, strict=True))
     del columns
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    preferred = np.argsort(charged, kind="stable")
+    _, first, inverse = np.unique(keys[preferred], return_index=True, return_inverse=True)
+    first, inverse[preferred] = preferred[first], inverse.copy()
     borders = np.sort(masses[first])[shard_rows::shard_rows]
     shard = np.searchsorted(borders, masses[first][inverse], side="right").astype(np.int32)
     del masses, inverse, keys
@@ -186,6 +190,19 @@ def merge_and_sort(folder: Path, target: Path, shard_rows: int) -> tuple[Counts,
     os.replace(target.with_suffix(".tmp"), target)
     total = sum(rows)
     return Counts(read, problems, read - problems - total, total), rows
+
+
+def _sorting_columns(
+    file: Path,
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
+    """Key, mass and whether charged, of the molecules of one chunk file."""
+    table = pq.read_table(file, columns=["key", "exact_mass", "formula"])
+    charged = compute.match_substring_regex(table["formula"], "[+-]")
+    return table["key"].to_numpy(), table["exact_mass"].to_numpy(), charged.to_numpy().astype(bool)
+
+
+def _charged(row: dict[str, Any]) -> bool:
+    return "+" in row["formula"] or "-" in row["formula"]
 
 
 def _metadata(file: Path) -> dict[bytes, bytes]:
@@ -213,7 +230,8 @@ def _merge(table: pa.Table) -> pa.Table:
     names: dict[str, dict[str, None]] = {}
     for row in table.sort_by("order").to_pylist():
         block = row["inchikey"][:14]
-        found.setdefault(block, row)
+        if block not in found or (_charged(found[block]) and not _charged(row)):
+            found[block] = row
         if row["name"]:
             names.setdefault(block, {})[row["name"]] = None
     for block, row in found.items():

@@ -256,15 +256,15 @@ def _sdf(file: byte_source.Source) -> Iterator[_Raw]:
 
 
 def _sdf_record(block: list[str], start: int) -> _Raw:
-    from rdkit import Chem, RDLogger
+    from rdkit import Chem, rdBase
 
-    RDLogger.DisableLog("rdApp.*")
     name = block[0].strip() if block else ""
     for tag, value in itertools.pairwise(block):
         field = tag[tag.find("<") + 1 : tag.rfind(">")] if tag.startswith(">") else ""
         if not name and field.lower() in NAME_COLUMNS:
             name = value.strip()
-    molecule = Chem.MolFromMolBlock("\n".join(block) + "\n")
-    if molecule is None or molecule.GetNumAtoms() == 0:
-        return name, "", start, "cannot be derived: RDKit does not read the mol block"
-    return name, Chem.MolToSmiles(molecule), start, ""
+    with rdBase.BlockLogs():
+        molecule = Chem.MolFromMolBlock("\n".join(block) + "\n")
+        if molecule is None or molecule.GetNumAtoms() == 0:
+            return name, "", start, "cannot be derived: RDKit does not read the mol block"
+        return name, Chem.MolToSmiles(molecule), start, ""

@@ -1,0 +1,85 @@
+"""A model that is registered is tested and carded; a module that is installed is known to some test."""
+
+from __future__ import annotations
+
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from house import ROOT, imports, module_name, package_files, python_files, tree
+from readme import shipped_checkpoints
+
+import msformers
+
+MODELS = sorted(msformers.MODELS)
+
+
+def model_types(config: Any) -> set[str]:
+    """Every `model_type` in a config.json, those of its parts too."""
+    if not isinstance(config, dict):
+        return set()
+    own = {config["model_type"]} if "model_type" in config else set()
+    return own.union(*(model_types(value) for value in config.values()))
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_registered_model_has_its_test(name: str) -> None:
+    """A class in tests/modeling that inherits the contract and names this model."""
+    found = [
+        path
+        for path in python_files("tests/modeling")
+        for node in ast.walk(tree(path))
+        if isinstance(node, ast.ClassDef)
+        and any(ast.unparse(base).endswith("ModelContract") for base in node.bases)
+        and any(isinstance(n, ast.Constant) and n.value == name for n in ast.walk(node))
+    ]
+    assert found, f'no class ...(ModelContract) with name = "{name}" in tests/modeling'
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_registered_model_has_a_carded_checkpoint(name: str) -> None:
+    """Some folder of hub_cards holds it, alone or as a part of a larger model."""
+    configs = [json.loads((folder / "config.json").read_text("utf-8")) for folder in shipped_checkpoints()]
+    assert msformers.MODELS[name].model_type in set().union(*(model_types(config) for config in configs))
+
+
+@pytest.mark.parametrize("folder", shipped_checkpoints(), ids=lambda path: path.name)
+def test_a_checkpoint_is_a_complete_and_safe_hub_repository(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"} <= names
+    assert [n for n in names if n.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".py", ".npy"))] == []
+    config = json.loads((folder / "config.json").read_text("utf-8"))
+    assert "auto_map" not in config
+    assert "/tmp" not in (folder / "config.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("folder", shipped_checkpoints(), ids=lambda path: path.name)
+def test_a_card_states_licence_data_and_limits(folder: Path) -> None:
+    card = (folder / "README.md").read_text("utf-8")
+    assert card.startswith("---\n")
+    head = card.split("---\n")[1]
+    for key in ("license:", "library_name:", "pipeline_tag:", "tags:"):
+        assert f"\n{key}" in f"\n{head}", f"{folder.name}/README.md: no {key} in its head"
+    for word in ("limit", "licen", "train", "msformers"):
+        assert word in card.lower(), f"{folder.name}/README.md says nothing of {word!r}"
+
+
+def test_every_module_is_known_to_some_test() -> None:
+    """Imported by a test, or by a module that a test imports, at any remove."""
+    ours = {module_name(path): path for path in package_files() if path.name != "__init__.py"}
+    fresh = {target for path in python_files("tests") for _, target in imports(path)}
+    reached: set[str] = set()
+    while fresh:
+        known = {name for name in ours for t in fresh if t == name or t.startswith(f"{name}.")} - reached
+        reached |= known
+        fresh = {target for name in known for _, target in imports(ours[name])}
+    assert sorted(set(ours) - reached) == []
+
+
+def test_a_test_folder_mirrors_each_folder_of_the_package() -> None:
+    for folder in ("spectra", "tokenization", "modeling", "inference", "metrics", "reports"):
+        known = {path.stem for path in python_files(folder)}
+        tested = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / folder).rglob("test_*.py")}
+        assert known & tested, f"no file of tests/{folder} is named after a file of {folder}"

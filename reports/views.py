@@ -1,0 +1,201 @@
+"""What the HTML report says of each spectrum: numbers as text, and which parts are shown."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from platform import python_version
+
+from markupsafe import Markup, escape
+
+from ..spectra.spectrum import Problem
+from .molecule_plot import DrawingError, molecule_svg
+from .records import AnnotationLike, AnnotationRecord, known_block, known_rank, records_from
+from .spectrum_plot import spectrum_svg
+
+MAX_TEXT = 160
+PACKAGES = ("msformers", "torch", "transformers", "rdkit", "numpy")
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+_COUNTS = re.compile(r"(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One drawn candidate: its row, its drawing, and whether it is the structure the file states."""
+
+    row: AnnotationRecord
+    drawing: Markup
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumView:
+    """One spectrum of the report: plot, drawn candidates, and the rows of the others."""
+
+    anchor: str
+    row: AnnotationRecord
+    facts: list[tuple[str, str]]
+    plot: Markup
+    cards: list[Card]
+    more: list[AnnotationRecord]
+    known: str
+    known_class: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemView:
+    """One record without an answer, in its file's own terms; field, value and remedy are empty if unknown."""
+
+    index: int
+    native_id: str
+    place: str
+    status: str
+    field: str
+    value: str
+    reason: str
+    remedy: str
+
+
+@dataclass(slots=True)
+class Tally:
+    """Counts of a run.
+
+    Attributes:
+        read: records of the input.
+        annotated: records with at least one candidate.
+        by_status: records by status.
+        known, first, listed: records whose file states the structure; of these, found at rank 1, and found at all.
+    """
+
+    read: int = 0
+    annotated: int = 0
+    by_status: dict[str, int] = field(default_factory=dict)
+    known: int = 0
+    first: int = 0
+    listed: int = 0
+
+    def add(self, annotation: AnnotationLike) -> None:
+        """Count one answer."""
+        self.read += 1
+        self.annotated += bool(annotation.candidates)
+        self.by_status[annotation.status] = self.by_status.get(annotation.status, 0) + 1
+        if known_block(annotation.spectrum) is not None:
+            rank = known_rank(annotation)
+            self.known += 1
+            self.first += rank == 1
+            self.listed += rank is not None
+
+
+def text(value: object, limit: int = MAX_TEXT) -> str:
+    """Text that may stand on a page: no control characters, not endless; escaping is left to the template."""
+    clean = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value))
+    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
+
+
+def formula_html(formula: str | None) -> Markup:
+    """A sum formula with subscripts, escaped."""
+    return Markup(_COUNTS.sub(r"<sub>\1</sub>", str(escape(text(formula or "")))))
+
+
+def number(value: float | None, decimals: int, sign: bool = False) -> str:
+    """A number with a true minus sign, an em dash if there is none."""
+    if value is None:
+        return "–"
+    shown = f"{value:{'+' if sign else ''}.{decimals}f}"
+    return shown.replace("-", "\N{MINUS SIGN}")
+
+
+def anchor(index: int) -> str:
+    """The id of a spectrum's section in the page."""
+    return f"s{index}"
+
+
+def versions() -> list[tuple[str, str]]:
+    """Version of Python and of the packages that decide a result, without importing them."""
+    found = [("Python", python_version())]
+    for package in PACKAGES:
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            found.append((package, "not installed"))
+    return found
+
+
+def spectrum_view(annotation: AnnotationLike, top: int) -> SpectrumView:
+    """Everything the report shows of one readable spectrum.
+
+    Args:
+        annotation: with its spectrum.
+        top: candidates to draw.
+    """
+    rows = [row for row in records_from(annotation) if row.rank is not None]
+    mark = anchor(annotation.index)
+    known, known_class = _known(annotation)
+    spectrum = annotation.spectrum
+    return SpectrumView(
+        anchor=mark,
+        row=records_from(annotation)[0],
+        facts=_facts(annotation),
+        plot=Markup(spectrum_svg(spectrum, f"{mark}-p")) if spectrum is not None else Markup(""),
+        cards=[_card(row, f"{mark}-m{row.rank}") for row in rows[:top]],
+        more=rows[top:],
+        known=known,
+        known_class=known_class,
+        notes=tuple(text(note) for note in spectrum.notes) if spectrum is not None else (),
+    )
+
+
+def _card(row: AnnotationRecord, uid: str) -> Card:
+    label = f"Structure of candidate {row.rank}, {text(row.name or row.formula or '')}"
+    try:
+        drawing = Markup(molecule_svg(row.smiles or "", uid, label))
+    except DrawingError:
+        drawing = Markup("<p class='nodrawing'>{}</p>").format(text(row.smiles or "no structure"))
+    return Card(row, drawing, row.known_match is True)
+
+
+def _known(annotation: AnnotationLike) -> tuple[str, str]:
+    """What to say of the structure the file states, and its colour class."""
+    if known_block(annotation.spectrum) is None:
+        return "", ""
+    rank = known_rank(annotation)
+    if rank is None:
+        return "structure in the file: not among the candidates", "missed"
+    return f"structure in the file: rank {rank}", "hit" if rank == 1 else "lower"
+
+
+def _facts(annotation: AnnotationLike) -> list[tuple[str, str]]:
+    spectrum = annotation.spectrum
+    energy = spectrum.collision_energy if spectrum else None
+    facts = [
+        ("precursor m/z", number(annotation.precursor_mz, 4)),
+        ("adduct", text(annotation.adduct or "not known")),
+        ("polarity", text(annotation.ion_mode or "not known")),
+        ("collision energy", f"{energy:g} eV" if energy is not None else "not given"),
+        ("instrument", text((spectrum.instrument_type if spectrum else None) or "not given", 60)),
+        ("peaks", str(len(spectrum)) if spectrum else "0"),
+        ("candidates", f"{annotation.n_candidates:,}"),
+    ]
+    if spectrum is not None and spectrum.retention_time is not None:
+        facts.insert(5, ("retention time", f"{spectrum.retention_time / 60.0:.2f} min"))
+    return facts
+
+
+def problem_view(annotation: AnnotationLike, problems: Mapping[int, Problem]) -> ProblemView:
+    """What to say of a record without candidates; the reader's own `Problem` gives field, value and remedy."""
+    problem = problems.get(annotation.index)
+    place = Path(annotation.path).name if annotation.path else "memory"
+    return ProblemView(
+        index=annotation.index,
+        native_id=text(annotation.native_id),
+        place=text(f"{place}:{annotation.line}" if annotation.line is not None else place),
+        status=annotation.status.replace("_", " "),
+        field=text(problem.field) if problem else "",
+        value=text(problem.value, 60) if problem else "",
+        reason=text(problem.reason if problem else annotation.reason, 400),
+        remedy=text(problem.remedy) if problem else "",
+    )

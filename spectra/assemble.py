@@ -14,7 +14,7 @@ from .fields import (
 )
 from .ions import Ion, adduct_in_name, resolve_ion
 from .peaks import Intensity, Mz
-from .record import Record
+from .record import Dialect, Record
 from .spectrum import Spectrum
 
 ID_KEYS = ("native_id", "title", "spectrum_id", "accession", "feature_id", "scans", "db_number")
@@ -23,7 +23,7 @@ NO_PRECURSOR = ("no precursor m/z",)
 Notes = tuple[str, ...]
 
 
-class BadField(ValueError):
+class FieldProblemError(ValueError):
     """A field of the record that cannot be read."""
 
     def __init__(self, key: str, value: str, error: FieldError) -> None:
@@ -37,92 +37,72 @@ def assemble(
     record: Record,
     mz: Mz,
     intensity: Intensity,
-    notes: tuple[str, ...],
+    notes: Notes,
     path: str | None,
     index: int,
     dialect: Dialect,
 ) -> Spectrum:
     """The spectrum of a record whose peaks are clean; takes the known fields out of `record.fields`."""
     pop = record.fields.pop
-    extra = record.extra
-    text = pop("precursor_mz", None)
-    precursor: float | None = None
-    if text is None:
-        notes += NO_PRECURSOR
-    else:
-        precursor, said = _precursor(text, extra)
-        charge_beside = extra.pop("charge", None)
-        if charge_beside is not None:
-            record.fields.setdefault("charge", charge_beside)
-        if said is not None:
-            notes += (said,)
+    precursor, notes = _precursor(record, notes)
     name = text_or_none(pop("name", None))
-    adduct_text = pop("adduct", None)
-    if adduct_text is None and name is not None and (found := adduct_in_name(name)) is not None:
-        adduct_text = found
-        notes += ("adduct taken from the name",)
-    ion = resolve_ion(pop("charge", None), adduct_text, pop("ion_mode", None))
-    if ion.notes:
-        notes += ion.notes
-    if ion.adduct_text is not None:
-        extra.setdefault("adduct_text", ion.adduct_text)
+    ion, notes = _ion(record, name, notes)
     instrument = text_or_none(pop("instrument_type", None))
     energy, notes = _energy(record, instrument, precursor, ion, notes)
     time, notes = _time(record, dialect.time_factor, notes)
-    level_text = pop("ms_level", None)
+    level = pop("ms_level", None)
     smiles, inchikey, formula = pop("smiles", None), pop("inchikey", None), pop("formula", None)
     native_id = pop_id(record.fields, name, index)
     pop("num_peaks", None)
     pop("", None)
-    if extra:
-        record.fields |= extra
-    return Spectrum(
-        mz,
-        intensity,
-        precursor,
-        ion.charge,
-        ion.adduct,
-        ion.ion_mode,
-        energy,
-        time,
-        None if level_text is None else parse_ms_level(level_text),
-        instrument,
-        name,
-        text_or_none(smiles),
-        text_or_none(inchikey),
-        text_or_none(formula),
-        index,
-        native_id,
-        path,
-        record.line,
-        record.fields,
-        notes,
-    )
+    if record.extra:
+        record.fields |= record.extra
+    molecule = text_or_none(smiles), text_or_none(inchikey), text_or_none(formula)
+    ion_fields = ion.charge, ion.adduct, ion.ion_mode, energy, time
+    about = None if level is None else parse_ms_level(level), instrument, name
+    place = index, native_id, path, record.line
+    return Spectrum(mz, intensity, precursor, *ion_fields, *about, *molecule, *place, record.fields, notes)
 
 
-def _precursor(text: str, extra: dict[str, str]) -> tuple[float | None, str | None]:
+def _precursor(record: Record, notes: Notes) -> tuple[float | None, Notes]:
+    text = record.fields.pop("precursor_mz", None)
+    if text is None:
+        return None, notes + NO_PRECURSOR
     try:
         value = float(text)
         if 0 < value < 1e5 and "_" not in text:
-            return value, None
+            return value, notes
     except ValueError:
         pass
     try:
-        parsed: Precursor = parse_precursor(text)
+        parsed = parse_precursor(text)
     except FieldError as error:
-        raise BadField("precursor_mz", text, error) from None
+        raise FieldProblemError("precursor_mz", text, error) from None
     if parsed.intensity is not None:
-        extra["precursor_intensity"] = parsed.intensity
+        record.extra["precursor_intensity"] = parsed.intensity
     if parsed.charge is not None:
-        extra["charge"] = parsed.charge
+        record.fields.setdefault("charge", parsed.charge)
     if parsed.last_stage is not None:
-        extra["precursor_mz_msn"] = parsed.last_stage
-    return parsed.mz, parsed.note
+        record.extra["precursor_mz_msn"] = parsed.last_stage
+    return parsed.mz, notes if parsed.note is None else (*notes, parsed.note)
+
+
+def _ion(record: Record, name: str | None, notes: Notes) -> tuple[Ion, Notes]:
+    pop = record.fields.pop
+    adduct = pop("adduct", None)
+    if adduct is None and name is not None:
+        adduct = adduct_in_name(name)
+        if adduct is not None:
+            notes += ("adduct taken from the name",)
+    ion = resolve_ion(pop("charge", None), adduct, pop("ion_mode", None))
+    if ion.adduct_text is not None:
+        record.extra.setdefault("adduct_text", ion.adduct_text)
+    return ion, notes + ion.notes if ion.notes else notes
 
 
 def _energy(
-    record: Record, instrument: str | None, precursor: float | None, ion: Ion, notes: tuple[str, ...]
-) -> tuple[float | None, tuple[str, ...]]:
+    record: Record, instrument: str | None, precursor: float | None, ion: Ion, notes: Notes
+) -> tuple[float | None, Notes]:
     """Collision energy in eV and the notes; the text stays in the metadata unless it is a plain number."""
     fields = record.fields
     text = text_or_none(fields.pop("collision_energy_ev", None))
@@ -150,7 +130,7 @@ def _energy(
     return nce_to_ev(value, float(stage) if stage else precursor, ion.charge), notes
 
 
-def _time(record: Record, factor: float, notes: tuple[str, ...]) -> tuple[float | None, tuple[str, ...]]:
+def _time(record: Record, factor: float, notes: Notes) -> tuple[float | None, Notes]:
     fields = record.fields
     text = fields.pop("retention_time_s", None)
     if text is not None:
@@ -168,6 +148,7 @@ def _time(record: Record, factor: float, notes: tuple[str, ...]) -> tuple[float 
 
 
 def pop_id(fields: dict[str, str], name: str | None, index: int) -> str:
+    """Take the record's own id out of its fields; without one its name, else ``index=N``."""
     for key in ID_KEYS:
         if key in fields:
             text = fields.pop(key).strip()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from .assemble import BadField, assemble, pop_id
+from .assemble import FieldProblemError, assemble, pop_id
 from .fields import text_or_none
 from .keys import CANONICAL
 from .peaks import Intensity, Mz, PeakError, clean_peaks, parse_lines, parse_regular
@@ -26,6 +26,8 @@ def finish(
         batch.append(record)
         if type(record.peaks) is str:
             size += len(record.peaks)
+        else:
+            size += 2 * getattr(record.peaks[0], "nbytes", 0)
         if len(batch) >= BATCH_RECORDS or size >= BATCH_CHARACTERS:
             yield from _finish_batch(batch, path, index, dialect)
             index += len(batch)
@@ -58,7 +60,7 @@ def _finish_batch(
             yield assemble(record, mz, intensity, notes, path, index + place, dialect)
         except PeakError as error:
             yield _problem(record, _peak_fault(record, error), path, index + place)
-        except BadField as error:
+        except FieldProblemError as error:
             yield _problem(record, _field_fault(record, error, dialect), path, index + place)
 
 
@@ -76,7 +78,7 @@ def _peak_fault(record: Record, error: PeakError) -> Fault:
     return Fault("peaks", error.value, error.reason, error.remedy, record.line)
 
 
-def _field_fault(record: Record, error: BadField, dialect: Dialect) -> Fault:
+def _field_fault(record: Record, error: FieldProblemError, dialect: Dialect) -> Fault:
     """The fault with the key as the file writes it and the line it stands on."""
     for offset, line in enumerate(record.header.split("\n")):
         pair = dialect.split(line)

@@ -65,16 +65,26 @@ class Record:
     extra: dict[str, str] = field(default_factory=dict)
 
 
+_SINGLE = frozenset(
+    ("precursor_mz", "charge", "adduct", "ion_mode", "collision_energy", "retention_time", "ms_level")
+) | {"instrument_type", "name", "smiles", "inchikey", "inchi", "formula", "title", "spectrum_id", "accession"}
+
+
 def add_field(fields: dict[str, str], key: str, value: str) -> None:
-    """Set a field that may come twice: the first text that says something stays, others go to ``other_KEY``."""
+    """Set a field that may come twice.
+
+    Of an identifying field the first text that says something stays and others go to ``other_KEY``; the texts
+    of other fields are joined by ``; ``.
+    """
     if not key:
         return
     known = fields.get(key)
     if known is None or is_missing(known):
         fields[key] = value
     elif value != known and not is_missing(value):
-        other = fields.get(f"other_{key}")
-        fields[f"other_{key}"] = value if other is None else f"{other}; {value}"
+        place = f"other_{key}" if key in _SINGLE else key
+        other = fields.get(place)
+        fields[place] = value if other is None else f"{other}; {value}"
 
 
 class Draft:

@@ -98,16 +98,17 @@ def hard_negative_loss(
         Scalar; rows without any negative give 0.
     """
     query, positive = F.normalize(predicted, dim=-1), F.normalize(target, dim=-1)
-    hard = torch.einsum("bd,bkd->bk", query, F.normalize(negatives, dim=-1))
+    # divided before it is masked: the gradient of -inf / τ is not a number
+    hard = torch.einsum("bd,bkd->bk", query, F.normalize(negatives, dim=-1)) / temperature
     if mask is not None:
         hard = hard.masked_fill(~mask.bool(), float("-inf"))
-    logits = [(query * positive).sum(-1, keepdim=True), hard]
+    logits = [(query * positive).sum(-1, keepdim=True) / temperature, hard]
     if in_batch:
         others = torch.eye(len(query), dtype=torch.bool, device=query.device)
         others = others if ignore is None else others | ignore
-        logits.append((query @ positive.T).masked_fill(others, float("-inf")))
+        logits.append((query @ positive.T / temperature).masked_fill(others, float("-inf")))
     labels = torch.zeros(len(query), dtype=torch.long, device=query.device)
-    return F.cross_entropy(torch.cat(logits, dim=1) / temperature, labels)
+    return F.cross_entropy(torch.cat(logits, dim=1), labels)
 
 
 @torch.no_grad()

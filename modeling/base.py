@@ -69,6 +69,15 @@ class SpectrumPreTrainedModel(PreTrainedModel):
     _supports_flash_attn = False
     _no_split_modules: ClassVar[list[str]] = []
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        """False: our `_init_weights` uses `transformers.initialization`, which leaves loaded weights alone.
+
+        For classes outside transformers the library otherwise skips every module without parameters of its own, and
+        with them what we do for whole blocks (attention, feed-forward, mapper).
+        """
+        return False
+
     @staticmethod
     def check_peaks(peaks: torch.Tensor) -> torch.Tensor:
         """Return `peaks` as float32 (batch, tokens, 2).

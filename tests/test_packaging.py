@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from house import FOLDERS, ROOT, setup_cfg
+from house import FOLDERS, ROOT, imports, package_files, setup_cfg
 
 NEVER_INSTALLED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 BUNDLED_LIMIT = 48 * 2**20
@@ -121,6 +121,18 @@ def test_the_wheel_has_its_licence_readme_and_command(wheel: Path) -> None:
     assert "License-Expression: Apache-2.0" in metadata
     assert "# msformers" in metadata
     assert sum(path.stat().st_size for path in installed_files().values()) < BUNDLED_LIMIT
+
+
+def test_every_imported_package_is_declared() -> None:
+    """In `install_requires`, or in an extra; a distribution's name is its import name but for these."""
+    names = {"huggingface-hub": "huggingface_hub", "myopic-mces": "myopic_mces"}
+    extras = setup_cfg()["options.extras_require"]
+    declared = [*listed("options", "install_requires"), extras["plot"], *extras["metrics"].splitlines()]
+    known = {names.get(name, name) for name in (re.split(r"[<>=\[ ]", line)[0] for line in declared)}
+    # pulp is part of what myopic-mces installs, and markupsafe of jinja2, by their nature
+    known |= {"pulp", "markupsafe", *sys.stdlib_module_names, "msformers", "msformers_cli"}
+    used = {(target.split(".")[0], path.name) for path in package_files() for _, target in imports(path)}
+    assert sorted((name, file) for name, file in used if name not in known) == []
 
 
 def test_the_version_is_the_same_everywhere() -> None:

@@ -42,13 +42,16 @@ def embed(
         batch_size: spectra per forward pass.
         block: spectra read ahead, so that those of similar length share a batch.
     """
-    start, count, stream = time.perf_counter(), 0, iter(spectra)
+    seconds, count, stream = 0.0, 0, iter(spectra)
     logger.info("embedding with %s, %s", type(model).__name__, runtime(model))
     while records := list(islice(stream, block)):
+        start = time.perf_counter()
         read = [as_spectrum(record, count + i) for i, record in enumerate(records)]
         rows = [i for i, item in enumerate(read) if isinstance(item, Spectrum)]
         good = [item for item in read if isinstance(item, Spectrum)]
         vectors, failed = embed_spectra(good, model, processor, batch_size)
+        # reading the file and writing the answers are not counted
+        seconds += time.perf_counter() - start
         place = {row: i for i, row in enumerate(rows)}
         for row, item in enumerate(read):
             if isinstance(item, Problem):
@@ -58,5 +61,4 @@ def embed(
             else:
                 yield Embedding(item.index, item.native_id, "ok", "", vectors[place[row]])
         count += len(records)
-    seconds = time.perf_counter() - start
     logger.info("%d spectra in %.1f s, %.1f spectra/s", count, seconds, count / max(seconds, 1e-9))

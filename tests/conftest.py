@@ -15,3 +15,26 @@ def shared() -> Path:
     if not (path / "data").is_dir():
         pytest.skip(f"no shared data at {path} (set MSFORMERS_DATA)")
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_specbridge(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete checkpoint folder of a tiny SpecBridge with random weights: model, feature extractor, tokenizer."""
+    import torch
+
+    import msformers
+    from msformers.tokenization.dreams import DreamsFeatureExtractor
+    from msformers.tokenization.smiles import build_smiles_tokenizer
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "specbridge-tiny"
+    entry = msformers.MODELS["specbridge"]
+    tokenizer = build_smiles_tokenizer(max_length=120)
+    molecule = {**entry.tiny["molecule_config"], "vocab_size": len(tokenizer)}
+    torch.manual_seed(0)
+    model = entry.model_class(
+        entry.tiny_config(molecule_config=molecule, pooling="precursor", prepend_precursor=True)
+    )
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    DreamsFeatureExtractor(n_highest_peaks=12).save_pretrained(folder)
+    return folder

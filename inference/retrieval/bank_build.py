@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,12 +22,13 @@ from tqdm import tqdm
 from ..encode import embed_molecules, runtime, weights_sha256
 from .bank import PROBES
 from .bank_molecules import Counts, canonicalise, merge_and_sort, write_text
-from .bank_sources import Source, read_molecules, source_files
+from .bank_sources import Entry, Source, read_molecules, source_files
 from .bank_store import FORMAT, FORMAT_VERSION, MANIFEST, MOLECULES, TENSOR, BankError, shard_name
 
 logger = logging.getLogger(__name__)
 WORK = ".building"
 STATE = "state.json"
+COUNTS = "counts.json"
 PROBLEMS = "problems.jsonl"
 
 
@@ -71,30 +73,20 @@ def build_bank(
         SourceError: the source cannot be read at all.
     """
     files = source_files(source)
-    state = _state(
-        source, files, model, tokenizer, {"desalt": desalt, "shard_rows": shard_rows, "chunk": chunk}
-    )
+    state = _state(files, model, {"desalt": desalt, "shard_rows": shard_rows, "chunk": chunk})
     work = out_dir / WORK
     if not _prepare(out_dir, state, overwrite, resumable=files is not None):
         return
     logger.info("building %s: %s", out_dir, runtime(model))
-    counts_file = work / "counts.json"
-    if not counts_file.exists():
-        rate = _Rate()
-        with tqdm(desc="canonicalise", unit=" molecules", disable=not progress) as bar:
-            canonicalise(
-                read_molecules(source, smiles_column, name_column), work, chunk, desalt, workers, bar
-            )
-        counts, rows = merge_and_sort(work, out_dir / MOLECULES, shard_rows)
-        logger.info("canonicalised %d records, %.0f/s", counts.read, rate.of(counts.read))
-        write_text(counts_file, json.dumps({"counts": asdict(counts), "rows": rows}))
-    saved = json.loads(counts_file.read_text())
+    if not (work / COUNTS).exists():
+        entries = read_molecules(source, smiles_column, name_column)
+        _collect(entries, out_dir, state["options"], workers, progress)
+    saved = json.loads((work / COUNTS).read_text())
     counts = Counts(**saved["counts"])
+    _write_problems(work, out_dir)
     if not counts.molecules:
-        _write_problems(work, out_dir)
         raise BankError(f"{out_dir}: none of {counts.read} records is a molecule; see {out_dir / PROBLEMS}")
     _embed_shards(out_dir, saved["rows"], model, tokenizer, batch_size, progress)
-    _write_problems(work, out_dir)
     _write_manifest(out_dir, saved["rows"], counts, state, model, tokenizer)
     shutil.rmtree(work)
     logger.info("%d molecules in %s; %d duplicates merged", counts.molecules, out_dir, counts.duplicates)
@@ -102,9 +94,19 @@ def build_bank(
         logger.warning("%d of %d records left out; why: %s", counts.problems, counts.read, out_dir / PROBLEMS)
 
 
-def _state(
-    source: Source, files: list[Path] | None, model: Any, tokenizer: Any, options: dict[str, Any]
-) -> dict[str, Any]:
+def _collect(
+    entries: Iterator[Entry], out_dir: Path, options: dict[str, Any], workers: int, progress: bool
+) -> None:
+    """Canonicalise, merge and sort the molecules, and note how many there are."""
+    work, rate = out_dir / WORK, _Rate()
+    with tqdm(desc="canonicalise", unit=" molecules", disable=None if progress else True) as bar:
+        canonicalise(entries, work, options["chunk"], options["desalt"], workers, bar)
+    counts, rows = merge_and_sort(work, out_dir / MOLECULES, options["shard_rows"])
+    logger.info("canonicalised %d records, %.0f/s", counts.read, rate.of(counts.read))
+    write_text(work / COUNTS, json.dumps({"counts": asdict(counts), "rows": rows}))
+
+
+def _state(files: list[Path] | None, model: Any, options: dict[str, Any]) -> dict[str, Any]:
     """What a bank depends on; a build goes on only where this is the same."""
     name = str(getattr(getattr(model, "config", None), "_name_or_path", "") or type(model).__name__)
     return {
@@ -163,7 +165,7 @@ def _embed_shards(
     """Embed the molecules shard by shard, float16 unit vectors; shards that exist are kept."""
     molecules = pq.ParquetFile(out_dir / MOLECULES)
     rate, fresh = _Rate(), 0
-    with tqdm(total=sum(rows), desc="embed", unit=" molecules", disable=not progress) as bar:
+    with tqdm(total=sum(rows), desc="embed", unit=" molecules", disable=None if progress else True) as bar:
         for number, count in enumerate(rows):
             target = out_dir / shard_name(number)
             if not target.exists():

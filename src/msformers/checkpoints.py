@@ -1,0 +1,77 @@
+"""Names of checkpoints: a path, a folder shipped with the package, or an id on the Hub."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+DEFAULT_RETRIEVAL = "specbridge-small"
+OWNER = "msformers/"
+
+
+@dataclass(frozen=True, slots=True)
+class Shipped:
+    """A checkpoint in the package: name, folder, model type, size in bytes, first sentence of its card."""
+
+    name: str
+    path: Path
+    model_type: str
+    size: int
+    summary: str
+
+
+def resolve_checkpoint(name: str | Path) -> str:
+    """What to hand to `from_pretrained` for a checkpoint called `name`.
+
+    An existing path is itself; the name of a shipped checkpoint ("specbridge-small", "msformers/specbridge-small") is
+    its folder; anything else is left as it is, an id that the local Hub cache or the Hub may know.
+    """
+    text = str(name)
+    if Path(text).exists():
+        return text
+    shipped = {checkpoint.name: checkpoint for checkpoint in list_shipped()}
+    found = shipped.get(text.removeprefix(OWNER))
+    return str(found.path) if found else text
+
+
+def list_shipped() -> list[Shipped]:
+    """The checkpoints in `hub_cards`, by name."""
+    root = Path(str(files("msformers.hub_cards")))
+    return [_describe(config.parent) for config in sorted(root.glob("*/config.json"))]
+
+
+def pipeline(task: str, model: str | Path | Any = DEFAULT_RETRIEVAL, **kwargs: Any) -> Any:
+    """`transformers.pipeline`, with shipped checkpoints known by name.
+
+    Args:
+        task: "molecule-retrieval", "spectrum-embedding", or any task of transformers.
+        model: checkpoint name, folder, Hub id, or a model.
+        kwargs: passed on.
+    """
+    from transformers import pipeline as make
+
+    return make(task, model=resolve_checkpoint(model) if isinstance(model, str | Path) else model, **kwargs)
+
+
+def _describe(folder: Path) -> Shipped:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    return Shipped(
+        folder.name, folder, str(config.get("model_type", "")), size, _summary(folder / "README.md")
+    )
+
+
+def _summary(card: Path) -> str:
+    """The first paragraph of a model card after its YAML head and title, as one line."""
+    if not card.is_file():
+        return ""
+    text = card.read_text(encoding="utf-8")
+    body = text.split("\n---", 1)[-1] if text.startswith("---") else text
+    for paragraph in body.split("\n\n"):
+        line = " ".join(paragraph.split()).lstrip("- ")
+        if line and not line.startswith(("#", "<", "|", "`")):
+            return line
+    return ""

@@ -1,0 +1,201 @@
+"""`msformers annotate`: spectra to ranked molecules."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any, cast
+
+from .checkpoints import resolve_checkpoint
+from .cli import UsageError
+from .command_support import input_paths, output_path, set_threads, with_progress
+from .inference.annotate import STATUSES, Annotation, SearchOptions, annotate
+from .inference.loading import Loaded, load_retrieval
+from .inference.retrieval.bank import MoleculeBank, open_bank
+from .reports.html import RunInfo, write_report
+from .reports.records import all_records
+from .reports.tables import write_jsonl, write_table
+from .spectra.adducts import load_adducts, parse_adduct
+from .spectra.read import read
+from .spectra.spectrum import Problem, Spectrum
+
+logger = logging.getLogger(__name__)
+SUFFIXES = (".html", ".jsonl", ".tsv", ".csv", ".parquet")
+SHOWN = 3
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Annotate the files and write the answers where they are wanted."""
+    files = input_paths(arguments.file, "spectra")
+    output = output_path(arguments.output, SUFFIXES) if arguments.output else None
+    if arguments.resume and (output is None or output.suffix.lower() != ".jsonl"):
+        raise UsageError("--resume needs -o with a .jsonl file")
+    options = _options(arguments)
+    candidates = input_paths([arguments.candidates], "molecules")[0]
+    set_threads(arguments)
+    loaded = load_retrieval(resolve_checkpoint(arguments.model), arguments.device, arguments.dtype)
+    bank = _bank(candidates, loaded, arguments)
+    spectra: Iterator[Spectrum | Problem] = with_progress(read(files), arguments, "spectra")
+    counts: Counter[str] = Counter()
+    problems: list[Problem] = []
+    if arguments.resume and output is not None:
+        _skip(spectra, _keep_complete(output))
+    answers = annotate(
+        _noting(spectra, problems),
+        loaded.model,
+        loaded.processor,
+        bank,
+        options,
+        batch_size=arguments.batch_size,
+    )
+    answers = _counted(answers, counts)
+    if arguments.plot:
+        from .reports.spectrum_figure import save_plots
+
+        # the pictures are saved as the answers pass through
+        answers = cast("Iterator[Annotation]", save_plots(answers, arguments.plot, arguments.plot_format))
+    if output is None:
+        _table(answers)
+    elif output.suffix.lower() == ".html":
+        write_report(answers, output, _run_info(arguments, files, candidates, bank), problems=problems)
+    elif output.suffix.lower() == ".jsonl":
+        with output.open("a" if arguments.resume else "w", encoding="utf-8", newline="\n") as stream:
+            write_jsonl(all_records(answers), stream)
+    else:
+        write_table(all_records(answers), output)
+    _summarise(counts, output)
+
+
+def _options(arguments: argparse.Namespace) -> SearchOptions:
+    if arguments.adduct not in ("assume", "common", "require"):
+        parse_adduct(arguments.adduct)
+    return SearchOptions(
+        search=arguments.search,
+        top_k=arguments.top_k,
+        ppm=arguments.ppm,
+        adducts=arguments.adduct,
+        adduct_table=load_adducts(arguments.adduct_table) if arguments.adduct_table else None,
+        min_peaks=arguments.min_peaks,
+    )
+
+
+def _bank(candidates: Path, loaded: Loaded, arguments: argparse.Namespace) -> MoleculeBank:
+    options: dict[str, Any] = {}
+    if not candidates.is_dir():
+        options = {"desalt": arguments.desalt, "progress": not arguments.quiet}
+    return open_bank(candidates, loaded.model, loaded.tokenizer, **options)
+
+
+def _noting(spectra: Iterable[Spectrum | Problem], problems: list[Problem]) -> Iterator[Spectrum | Problem]:
+    """The records, with the problems among them also put into a list for the report."""
+    for record in spectra:
+        if isinstance(record, Problem):
+            problems.append(record)
+        yield record
+
+
+def _counted(answers: Iterable[Annotation], counts: Counter[str]) -> Iterator[Annotation]:
+    for answer in answers:
+        counts[answer.status] += 1
+        yield answer
+
+
+def _keep_complete(output: Path) -> list[tuple[int, str]]:
+    """Cut a .jsonl after its last record that is surely complete; (index, native_id) of those that stay.
+
+    The rows of the last record may not all have been written, so that record is done again.
+    """
+    if not output.exists():
+        return []
+    done: list[tuple[int, str]] = []
+    keep = 0
+    with output.open("rb") as stream:
+        at = 0
+        for number, line in enumerate(stream, start=1):
+            try:
+                row = json.loads(line)
+                here = (int(row["index"]), str(row["native_id"]))
+            except (ValueError, KeyError, TypeError) as error:
+                if line.endswith(b"\n"):
+                    raise UsageError(f"{output}:{number}: is no row of msformers; use another -o") from error
+                break
+            if not done or done[-1] != here:
+                done.append(here)
+                keep = at
+            at += len(line)
+    with output.open("r+b") as stream:
+        stream.truncate(keep)
+    return done[:-1]
+
+
+def _skip(spectra: Iterator[Spectrum | Problem], done: list[tuple[int, str]]) -> None:
+    """Pass over the records that an output holds already.
+
+    Raises:
+        UsageError: they are not those of this input.
+    """
+    for record, expected in zip(islice(spectra, len(done)), done, strict=False):
+        if (record.index, record.native_id) != expected:
+            raise UsageError(
+                f"--resume: the output holds spectrum {expected[0]} {expected[1]!r} where the input has "
+                f"{record.index} {record.native_id!r}; it belongs to another input, use another -o"
+            )
+    logger.info("going on after %d records", len(done))
+
+
+def _run_info(
+    arguments: argparse.Namespace, files: list[Path], candidates: Path, bank: MoleculeBank
+) -> RunInfo:
+    return RunInfo(
+        inputs=tuple(str(file) for file in files),
+        model=arguments.model,
+        bank=str(candidates),
+        bank_size=len(bank),
+        command=shlex.join(["msformers", *sys.argv[1:]]),
+        options={
+            "search": f"{arguments.search}, {arguments.ppm:g} ppm"
+            if arguments.search == "mass"
+            else arguments.search,
+            "adduct where none is stated": arguments.adduct,
+            "candidates per spectrum": str(arguments.top_k),
+        },
+    )
+
+
+def _table(answers: Iterable[Annotation]) -> None:
+    """A short table on standard output: up to three candidates per spectrum, or the reason why there is none."""
+    widths = (5, 24, 9, 12, 4, 34, 7, 7)
+    titles = ("index", "spectrum", "m/z", "adduct", "rank", "molecule", "score", "ppm")
+    sys.stdout.write(_line(titles, widths))
+    for answer in answers:
+        mz = "" if answer.precursor_mz is None else f"{answer.precursor_mz:.4f}"
+        head = (str(answer.index), answer.native_id, mz)
+        for hit in answer.candidates[:SHOWN]:
+            error = "" if hit.mass_error_ppm is None else f"{round(hit.mass_error_ppm, 1) + 0.0:+.1f}"
+            molecule = hit.name or hit.smiles
+            cells = (*head, hit.adduct or "", str(hit.rank), molecule, f"{hit.score:.3f}", error)
+            sys.stdout.write(_line(cells, widths))
+        if not answer.candidates:
+            sys.stdout.write(_line(head, widths[:3]).rstrip() + f"  {answer.status}: {answer.reason}\n")
+
+
+def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
+    """Cells padded or cut to their widths, control characters removed."""
+    parts = []
+    for cell, width in zip(cells, widths, strict=True):
+        text = "".join(letter if letter.isprintable() else " " for letter in cell)
+        parts.append((text if len(text) <= width else text[: width - 1] + "…").ljust(width))
+    return "  ".join(parts).rstrip() + "\n"
+
+
+def _summarise(counts: Counter[str], output: Path | None) -> None:
+    parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    where = f" -> {output}" if output else ""
+    logger.info("%d records: %s%s", sum(counts.values()), ", ".join(parts) or "none", where)

@@ -1,0 +1,71 @@
+"""What several commands need: bundled inputs by name, threads, progress."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .cli import UsageError
+
+ItemT = TypeVar("ItemT")
+
+
+def demo_file(kind: str) -> Path:
+    """The bundled file of a kind, "spectra" or "molecules"."""
+    name = {"spectra": "demo.mgf", "molecules": "starter_molecules.csv"}[kind]
+    return Path(str(files("msformers.demo"))) / name
+
+
+def input_paths(names: Iterable[str], kind: str) -> list[Path]:
+    """Paths of inputs; "demo" is the bundled file unless a path of that name exists.
+
+    Raises:
+        UsageError: a path does not exist.
+    """
+    return [_input_path(name, kind) for name in names]
+
+
+def _input_path(name: str, kind: str) -> Path:
+    path = Path(name)
+    if path.exists():
+        return path
+    if name == "demo":
+        return demo_file(kind)
+    raise UsageError(f"{name}: no such file or folder; give a path, or demo for the bundled {kind}")
+
+
+def output_path(name: str, suffixes: tuple[str, ...]) -> Path:
+    """A file to write, checked before any work is done.
+
+    Raises:
+        UsageError: its ending is none of `suffixes`, its folder does not exist, or it is a folder itself.
+    """
+    path = Path(name)
+    if path.suffix.lower() not in suffixes:
+        raise UsageError(
+            f"{name}: ends in none of {', '.join(suffixes)}; the ending of -o chooses the format"
+        )
+    if path.is_dir():
+        raise UsageError(f"{name}: is a folder; give the name of a file")
+    if not path.parent.is_dir():
+        raise UsageError(f"{name}: there is no folder {path.parent}; create it first")
+    return path
+
+
+def set_threads(arguments: argparse.Namespace) -> None:
+    """Give torch the CPU threads asked for."""
+    if arguments.threads is not None:
+        import torch
+
+        torch.set_num_threads(arguments.threads)
+
+
+def with_progress(items: Iterable[ItemT], arguments: argparse.Namespace, unit: str) -> Iterator[ItemT]:
+    """The items with a counting bar on standard error, if that is a terminal and --quiet is not set."""
+    from tqdm import tqdm
+
+    bar: Any = tqdm(items, unit=f" {unit}", disable=True if arguments.quiet else None)
+    yield from bar

@@ -187,8 +187,24 @@ def report(runs: dict[str, Contender], threads: int) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    """Run, log and write the CSV."""
+def race(runs: dict[str, Contender], spectra: list[dict[str, Any]], chunk: int, reference_n: int) -> None:
+    """Let the contenders take turns, `chunk` spectra at a time; the slow reference stops after `reference_n`."""
+    for name, run in runs.items():  # warm up, not timed
+        run.run(spectra[:2])
+        run.seconds, run.n_spectra, run.n_tokens, run.embeddings = 0.0, 0, 0, []
+        log.info("%s ready", name)
+    for start in range(0, len(spectra), chunk):
+        part = spectra[start : start + chunk]
+        for name, run in runs.items():
+            todo = part[: max(0, reference_n - run.n_spectra)] if name == "reference" else part
+            if todo:
+                run.run(todo)
+            rate = run.n_spectra / max(run.seconds, 1e-9)
+            log.info("%d/%d %s %.2f embeddings/s", start + len(part), len(spectra), name, rate)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -206,30 +222,18 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "dreams.csv")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run, log and write the CSV."""
+    args = arguments()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     torch.set_num_threads(args.threads)
     spectra = read_spectra(args.spectra, args.n, args.seed)
     runs = contenders(args.max_tokens)
-    left_for_reference = args.n if args.reference_n is None else args.reference_n
     with torch.inference_mode():
-        for name, run in runs.items():  # warm up, not timed
-            run.run(spectra[:2])
-            run.seconds, run.n_spectra, run.n_tokens, run.embeddings = 0.0, 0, 0, []
-            log.info("%s ready", name)
-        for start in range(0, len(spectra), args.chunk):
-            chunk = spectra[start : start + args.chunk]
-            for name, run in runs.items():
-                todo = chunk[: max(0, left_for_reference - run.n_spectra)] if name == "reference" else chunk
-                if todo:
-                    run.run(todo)
-                log.info(
-                    "%d/%d %s %.2f embeddings/s",
-                    start + len(chunk),
-                    args.n,
-                    name,
-                    run.n_spectra / run.seconds,
-                )
+        race(runs, spectra, args.chunk, args.n if args.reference_n is None else args.reference_n)
     rows = report(runs, args.threads)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     with args.out.open("w", newline="") as file:

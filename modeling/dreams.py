@@ -17,71 +17,13 @@ from transformers import initialization as init
 from transformers.utils.generic import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
-from .base import MsFormersConfig, SpectrumPreTrainedModel
+from .base import SpectrumPreTrainedModel
+from .dreams_config import TINY, DreamsConfig
 from .encodings import FourierFrequencies
 from .layers import BiasedSelfAttention, FeedForward, Mlp, Packing, PreNormLayer, counted_key_mask
 from .losses import IGNORED, cosine_triplet_loss, focal_cross_entropy, mean_over_sides, retention_order_loss
 from .outputs import SpectrumEmbeddingOutput, SpectrumEncoderOutput, SpectrumPreTrainingOutput
 from .registry import register_head, register_model
-
-
-class DreamsConfig(MsFormersConfig):
-    """Architecture and objectives of DreaMS; the defaults are the published embedding model.
-
-    Attributes:
-        peak_size, fourier_size: width of the two parts of a token; together they are `hidden_size`.
-        fourier_hidden_size, fourier_depth: the MLP on the Fourier features of the m/z.
-        fourier_min_period, fourier_max_period: periods of the Fourier features in Th, see `period_frequencies`.
-        max_mz: divisor of the m/z that enters the peak part, in Th.
-        mask_padded_keys: False as published (padding is attended to); True makes padding invisible.
-        n_highest_peaks, precursor_intensity: preparation the weights expect (60 peaks for the SSL model).
-        num_mz_bins, mz_bin_size, focal_gamma, order_loss_weight: the pre-training objectives; bins in Th.
-        mask_value: m/z that stands for "masked".
-        embedding_size: output width of the embedding head; None for `hidden_size`.
-        keep_pretraining_heads: the embedding model carries the two pre-training heads, frozen and unused, as the
-            published file does.
-        triplet_margin: margin of the contrastive loss.
-    """
-
-    model_type = "msf_dreams"
-
-    peak_size: int = 44
-    fourier_size: int = 980
-    fourier_hidden_size: int = 512
-    fourier_depth: int = 5
-    fourier_min_period: float = 1e-4
-    fourier_max_period: int = 1000
-    max_mz: float = 1000.0
-    num_hidden_layers: int = 7
-    num_attention_heads: int = 8
-    intermediate_size: int = 4096
-    hidden_dropout: float = 0.1
-    attention_dropout: float = 0.1
-    layer_norm_eps: float = 1e-5
-    mask_padded_keys: bool = False
-    n_highest_peaks: int = 100
-    precursor_intensity: float = 1.1
-    num_mz_bins: int = 20000
-    mz_bin_size: float = 0.05
-    focal_gamma: float = 5.0
-    order_loss_weight: float = 0.2
-    mask_value: float = -1.0
-    embedding_size: int | None = None
-    keep_pretraining_heads: bool = True
-    triplet_margin: float = 0.1
-
-    def __post_init__(self, **kwargs: Any) -> None:
-        if self.hidden_size % self.num_attention_heads:
-            raise ValueError(
-                f"peak_size + fourier_size = {self.hidden_size} is not divisible by "
-                f"num_attention_heads = {self.num_attention_heads}"
-            )
-        super().__post_init__(**kwargs)
-
-    @property
-    def hidden_size(self) -> int:
-        """Width of a token."""
-        return self.peak_size + self.fourier_size
 
 
 class DreamsEmbeddings(nn.Module):
@@ -105,7 +47,9 @@ class DreamsEmbeddings(nn.Module):
         """
         dtype = self.peak_mlp.layers[0].weight.dtype
         mz, intensity = peaks.unbind(-1)
-        fourier = self.fourier_mlp(self.fourier(mz).to(dtype))
+        # in parts: the features of 512 tokens are 25 MB, which the allocator reuses instead of asking the system
+        parts = [self.fourier_mlp(self.fourier(part).to(dtype)) for part in mz.flatten().split(512)]
+        fourier = torch.cat(parts).unflatten(0, mz.shape)
         peak = self.peak_mlp(torch.stack([mz / self.max_mz, intensity], dim=-1).to(dtype))
         return torch.cat([peak, fourier], dim=-1), -fourier.sum(-1, dtype=torch.float32)
 
@@ -145,19 +89,7 @@ class DreamsPreTrainedModel(SpectrumPreTrainedModel):
     paper="Bushuiev et al., Nature Biotechnology 2025, https://doi.org/10.1038/s41587-025-02663-3",
     licence="MIT (published code and weights)",
     lora=("q_proj", "v_proj"),
-    tiny={
-        "peak_size": 12,
-        "fourier_size": 20,
-        "fourier_hidden_size": 16,
-        "fourier_min_period": 0.02,
-        "fourier_max_period": 40,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "intermediate_size": 64,
-        "num_mz_bins": 200,
-        "mz_bin_size": 5.0,
-        "n_highest_peaks": 12,
-    },
+    tiny=TINY,
     extractor="tokenization.dreams:DreamsFeatureExtractor",
 )
 class DreamsModel(DreamsPreTrainedModel):
@@ -216,7 +148,9 @@ class DreamsModel(DreamsPreTrainedModel):
             mask, padding = mask[:, :, :1], padding[:, :1]
         hidden_states = self.norm(self.layers[-1](hidden_states, mask, padding, pooled_only, packing))
         if packing is not None:
-            hidden_states = hidden_states.transpose(0, 1) if pooled_only else packing.pad(hidden_states)
+            hidden_states = (
+                hidden_states.transpose(0, 1) if pooled_only else packing.pad_with_zeros(hidden_states)
+            )
         return SpectrumEncoderOutput(
             last_hidden_state=None if pooled_only else hidden_states, pooler_output=hidden_states[:, 0]
         )

@@ -36,14 +36,18 @@ def fourier_features(mz: torch.Tensor, frequencies: torch.Tensor) -> torch.Tenso
     elementwise so that no matrix-multiplication setting can touch it.
 
     Args:
-        mz: (...,) float32, in Th.
+        mz: (...,) float32, in Th. Neither argument receives a gradient.
         frequencies: (n,) float32, in 1/Th.
 
     Returns:
         (..., 2n) float32.
     """
-    angles = (2 * math.pi * mz.float()).unsqueeze(-1) * frequencies
-    return torch.cat([angles.cos(), angles.sin()], dim=-1)
+    angles = (2 * math.pi * mz.detach().float()).unsqueeze(-1) * frequencies.detach()
+    n = frequencies.numel()
+    features = angles.new_empty(*angles.shape[:-1], 2 * n)
+    features[..., :n] = angles.cos()
+    features[..., n:] = angles.sin_()
+    return features
 
 
 class FourierFrequencies(nn.Module):

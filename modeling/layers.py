@@ -52,9 +52,10 @@ class Packing:
     """
 
     def __init__(self, present: torch.Tensor) -> None:
-        self.shape = present.shape
+        self.present, self.shape = present, present.shape
         self.rows = present.flatten().nonzero().squeeze(1)
         self.first = (self.rows % self.shape[1] == 0).nonzero().squeeze(1)
+        self.origin = (present.flatten().cumsum(0) - 1).clamp_min(0)
 
     @classmethod
     def of(cls, token_counts: torch.Tensor) -> Packing | None:
@@ -68,9 +69,12 @@ class Packing:
         return padded.flatten(0, 1)[self.rows].unsqueeze(0)
 
     def pad(self, packed: torch.Tensor) -> torch.Tensor:
+        """(1, present, d) to (batch, tokens, d); filler repeats some present token (one pass over memory, no zeroing)."""
+        return packed[0].index_select(0, self.origin).unflatten(0, self.shape)
+
+    def pad_with_zeros(self, packed: torch.Tensor) -> torch.Tensor:
         """(1, present, d) to (batch, tokens, d), zeros in the filler."""
-        flat = packed.new_zeros(self.shape.numel(), packed.shape[-1])
-        return flat.index_copy(0, self.rows, packed[0]).unflatten(0, self.shape)
+        return self.pad(packed).masked_fill(~self.present.unsqueeze(-1), 0.0)
 
 
 def counted_key_mask(
@@ -185,7 +189,7 @@ class FeedForward(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., size) to (..., size)."""
-        return self.down_proj(self.dropout(functional.relu(self.up_proj(hidden_states))))
+        return self.down_proj(self.dropout(functional.relu(self.up_proj(hidden_states), inplace=True)))
 
 
 class PreNormLayer(GradientCheckpointingLayer):
@@ -242,5 +246,5 @@ class Mlp(nn.Module):
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """(..., sizes[0]) to (..., sizes[-1])."""
         for layer in self.layers[:-1]:
-            features = functional.relu(self.dropout(layer(features)))
-        return functional.relu(self.layers[-1](features))
+            features = functional.relu(self.dropout(layer(features)), inplace=True)
+        return functional.relu(self.layers[-1](features), inplace=True)

@@ -15,6 +15,15 @@ from .checkpoint import read_checkpoint, state_dict_of
 
 # number of peaks each published model was trained with; the checkpoints do not say
 SSL_PEAKS, EMBEDDING_PEAKS = 60, 100
+# training arguments that are fields of ours
+_OPTIONS = {
+    "hot_mz_bin_size": "mz_bin_size",
+    "dropout": "hidden_dropout",
+    "att_dropout": "attention_dropout",
+    "focal_loss_gamma": "focal_gamma",
+    "ret_order_loss_w": "order_loss_weight",
+    "mask_val": "mask_value",
+}
 
 
 def convert_dreams(
@@ -133,15 +142,10 @@ def _infer_config(
         num_attention_heads=n_heads or options.get("n_heads") or (8 if width == 1024 else 4),
         intermediate_size=shapes["transformer_encoder.ffs.0.in_proj.weight"][0],
         num_mz_bins=shapes["ff_out.ff.0.weight"][0],
-        mz_bin_size=float(options.get("hot_mz_bin_size", 0.05)),
-        hidden_dropout=float(options.get("dropout", 0.1)),
-        attention_dropout=float(options.get("att_dropout", 0.1)),
-        focal_gamma=float(options.get("focal_loss_gamma", 5.0)),
-        order_loss_weight=float(options.get("ret_order_loss_w", 0.2)),
-        mask_value=float(options.get("mask_val", -1.0)),
         n_highest_peaks=n_peaks,
         embedding_size=shapes["head.weight"][0] if "head.weight" in shapes else None,
         triplet_margin=float(hyper.get("triplet_loss_margin", 0.1)),
+        **{ours: float(options[theirs]) for theirs, ours in _OPTIONS.items() if theirs in options},
     )
 
 

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 from ..spectra.spectrum import Problem
 from .records import AnnotationLike, AnnotationRecord, records_from
-from .views import Tally, anchor, formula_html, number, problem_view, spectrum_view, text, versions
+from .views import Tally, anchor, problem_view, spectrum_view, versions
+from .wording import formula_html, number, text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -94,19 +95,23 @@ def write_report(
     limits = limits or Limits()
     tally, sections, overview, unanswered = _collect(annotations, limits)
     known_problems = {problem.index: problem for problem in problems}
-    page = _environment().get_template("report.html").render(
-        run=run,
-        started=(run.started or datetime.now().astimezone()).strftime("%Y-%m-%d %H:%M %Z").strip(),
-        versions=versions(),
-        tally=tally,
-        sections=sections,
-        overview=overview,
-        problems=[problem_view(annotation, known_problems) for annotation in unanswered],
-        n_problems=tally.read - tally.annotated,
-        limits=limits,
-        style=_source("report.css"),
-        script=_source("report.js"),
-        script_hash=_hash(_source("report.js")),
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            run=run,
+            started=(run.started or datetime.now().astimezone()).strftime("%Y-%m-%d %H:%M %Z").strip(),
+            versions=versions(),
+            tally=tally,
+            sections=sections,
+            overview=overview,
+            problems=[problem_view(annotation, known_problems) for annotation in unanswered],
+            n_problems=tally.read - tally.annotated,
+            limits=limits,
+            style=_source("report.css"),
+            script=_source("report.js"),
+            script_hash=_hash(_source("report.js")),
+        )
     )
     partial = path.with_name(f"{path.name}.part")
     partial.write_text(page, encoding="utf-8", errors="replace", newline="\n")

@@ -47,27 +47,52 @@ def molecule_svg(smiles: str, uid: str, label: str, width: int = 190, height: in
     )
 
 
+def molecule_png(smiles: str, width: int = 420, height: int = 420) -> bytes:
+    """A structure formula as a PNG on white, for picture files.
+
+    Raises:
+        DrawingError: RDKit does not understand the SMILES.
+    """
+    from rdkit.Chem.Draw import rdMolDraw2D
+
+    drawer = rdMolDraw2D.MolDraw2DCairo(width, height)
+    _draw(drawer, _molecule(smiles), line=2.6, bond=44.0, font=26)
+    return bytes(drawer.GetDrawingText())
+
+
 @lru_cache(maxsize=2048)
 def _drawing(smiles: str, width: int, height: int) -> str:
-    from rdkit import Chem, rdBase
     from rdkit.Chem.Draw import rdMolDraw2D
+
+    drawer = rdMolDraw2D.MolDraw2DSVG(width, height, -1, -1, True)
+    _draw(drawer, _molecule(smiles), line=1.3, bond=22.0, font=13)
+    return _compact(drawer.GetDrawingText())
+
+
+def _molecule(smiles: str) -> Any:
+    from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():
         molecule = Chem.MolFromSmiles(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
         raise DrawingError(f"SMILES {smiles[:80]!r} cannot be drawn; check that it is a valid molecule")
-    drawer = rdMolDraw2D.MolDraw2DSVG(width, height, -1, -1, True)
+    return molecule
+
+
+def _draw(drawer: Any, molecule: Any, line: float, bond: float, font: int) -> None:
+    """Draw with lines, longest bonds and largest letters of these sizes in pixels; large molecules shrink to fit."""
+    from rdkit.Chem.Draw import rdMolDraw2D
+
     options = drawer.drawOptions()
-    options.clearBackground = False
-    options.bondLineWidth = 1.3
+    options.clearBackground = not isinstance(drawer, rdMolDraw2D.MolDraw2DSVG)
+    options.bondLineWidth = line
     options.padding = 0.04
-    options.fixedBondLength = 22
-    options.minFontSize = 9
-    options.maxFontSize = 13
+    options.fixedBondLength = bond
+    options.minFontSize = round(0.65 * font)
+    options.maxFontSize = font
     options.setAtomPalette({6: (0.0, 0.0, 0.0), -1: (0.0, 0.0, 0.0), **PALETTE})
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, molecule)
     drawer.FinishDrawing()
-    return _compact(drawer.GetDrawingText())
 
 
 def _compact(text: str) -> str:
@@ -77,7 +102,11 @@ def _compact(text: str) -> str:
     for element in ET.fromstring(text).iter():
         style = dict(_STYLE.findall(element.get("style", "")))
         if element.tag == f"{SVG}path":
-            key = (_colour(style.get("stroke", "none")), _colour(style.get("fill", "none")), style.get("stroke-width", ""))
+            key = (
+                _colour(style.get("stroke", "none")),
+                _colour(style.get("fill", "none")),
+                style.get("stroke-width", ""),
+            )
             lines.setdefault(key, []).append(_short(element.get("d", "")))
         elif element.tag == f"{SVG}text":
             letters.append(_letter(element, style))

@@ -12,6 +12,8 @@ Floats = npt.NDArray[np.float64]
 MAX_DECIMALS = 4
 PRECURSOR_TOLERANCE = 0.01
 """Within this distance in Th (or 20 ppm, if wider) a peak is shown as the precursor."""
+TRIES = 6
+"""Peaks looked at for every label that may be placed; keeps spectra of thousands of peaks fast."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ def axis_range(mz: Floats, precursor_mz: float | None) -> tuple[float, float]:
     """Lowest and highest m/z to draw: all peaks and the precursor with a margin, at least 20 Th wide."""
     ends = [*mz[[0, -1]], *([precursor_mz] if precursor_mz else [])] if len(mz) else [precursor_mz or 100.0]
     low, high = float(min(ends)), float(max(ends))
-    margin = max(0.06 * (high - low), 10.0 - (high - low) / 2.0, 4.0)
+    margin = max(0.08 * (high - low), 10.0 - (high - low) / 2.0, 4.0)
     return max(0.0, low - margin), high + margin
 
 
@@ -91,16 +93,20 @@ def place_labels(
     order = [*first, *(int(i) for i in np.argsort(tops, kind="stable") if i not in first)]
     placed: list[Label] = []
     boxes: list[tuple[float, float, float, float]] = []
-    for peak in order:
+    for peak in order[: TRIES * limit]:
         if len(placed) >= limit:
             break
         half = size.char * len(texts[peak]) / 2.0
-        for shift in (0.0, half + 3.0, -half - 3.0):
-            x, y = float(xs[peak]) + shift, float(tops[peak]) - 4.0
-            if shift:
-                y += size.line / 2.0
+        aside, line = half + 4.0, size.line
+        above = [(0.0, 0.0), (half / 2.0, 0.0), (-half / 2.0, 0.0)]
+        for shift, drop in [*above, (aside, line / 2), (-aside, line / 2), (aside, line), (-aside, line)]:
+            x, y = float(xs[peak]) + shift, float(tops[peak]) - 4.0 + drop
             box = (x - half - 1.0, y - size.line, x + half + 1.0, y + 1.0)
-            if box[0] < bounds[0] or box[2] > bounds[1] or _blocked(box, boxes, xs, tops, peak if not shift else -1):
+            if (
+                box[0] < bounds[0]
+                or box[2] > bounds[1]
+                or _blocked(box, boxes, xs, tops, -1 if drop else peak)
+            ):
                 continue
             placed.append(Label(peak, texts[peak], x, y))
             boxes.append(box)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..spectra.spectrum import Spectrum
 from .peak_labels import Floats, Label, TextSize, axis_range, mz_decimals, place_labels, precursor_peak, ticks
+from .wording import text
 
 TEXT = TextSize(char=6.1, line=11.0)
 LEFT, RIGHT, TOP, BOTTOM = 40.0, 10.0, 34.0, 36.0
@@ -40,7 +41,7 @@ class Frame:
         return self.height - BOTTOM
 
 
-def spectrum_svg(spectrum: Spectrum, uid: str, width: int = 640, height: int = 300) -> str:
+def spectrum_svg(spectrum: Spectrum, uid: str, width: int = 640, height: int = 330) -> str:
     """The peaks of a spectrum as an SVG element; colours come from the page's style sheet, with fallbacks.
 
     Args:
@@ -68,10 +69,10 @@ def spectrum_svg(spectrum: Spectrum, uid: str, width: int = 640, height: int = 3
 def _description(spectrum: Spectrum) -> str:
     """What the picture shows, for those who cannot see it."""
     if not len(spectrum):
-        return f"Spectrum {spectrum.native_id} has no peaks"
+        return f"Spectrum {text(spectrum.native_id)} has no peaks"
     top = np.argsort(-np.asarray(spectrum.intensity), kind="stable")[:5]
     peaks = ", ".join(f"{spectrum.mz[i]:.4f} ({100 * spectrum.intensity[i]:.0f} %)" for i in top)
-    return f"Spectrum {spectrum.native_id}: {len(spectrum)} peaks, the tallest at m/z {peaks}"
+    return f"Spectrum {text(spectrum.native_id)}: {len(spectrum)} peaks, the tallest at m/z {peaks}"
 
 
 def _n(value: float | Floats) -> str:
@@ -92,7 +93,9 @@ def _axes(frame: Frame) -> list[str]:
     for value in ticks(frame.low, frame.high):
         x = _n(frame.x(value))
         marks.append(f"M{x} {base}v4")
-        parts.append(f'<text class="tick" x="{x}" y="{_n(frame.base + 16)}" text-anchor="middle">{value:g}</text>')
+        parts.append(
+            f'<text class="tick" x="{x}" y="{_n(frame.base + 16)}" text-anchor="middle">{value:g}</text>'
+        )
     middle = _n((LEFT + frame.width - RIGHT) / 2)
     parts.append(
         f'<path class="axis" d="M{_n(LEFT)} {base}H{right}{"".join(marks)}" stroke="#7b8794" fill="none"/>'
@@ -106,13 +109,13 @@ def _precursor_marker(frame: Frame, precursor_mz: float | None) -> list[str]:
     if precursor_mz is None:
         return []
     x = float(frame.x(precursor_mz))
-    text = f"precursor {precursor_mz:.4f}"
-    half = TEXT.char * len(text) / 2.0
+    flag = f"precursor {precursor_mz:.4f}"
+    half = TEXT.char * len(flag) / 2.0
     centre = min(max(x, LEFT + half), frame.width - RIGHT - half)
     return [
         f'<path class="precursor" d="M{_n(x)} 15V{_n(frame.base)}" stroke="#b4541a" stroke-dasharray="3 3" fill="none"/>',
         f'<path class="precursor flag" d="M{_n(x - 4)} 14h8l-4 6z" fill="#b4541a"/>',
-        f'<text class="precursor flag" x="{_n(centre)}" y="10" text-anchor="middle" fill="#b4541a">{text}</text>',
+        f'<text class="precursor flag" x="{_n(centre)}" y="10" text-anchor="middle" fill="#b4541a">{flag}</text>',
     ]
 
 
@@ -120,7 +123,9 @@ def _sticks(frame: Frame, mz: Floats, intensity: Floats, precursor: int | None) 
     """All peaks as one path, the precursor's own peak as another."""
     if not len(mz):
         middle = _n((LEFT + frame.width - RIGHT) / 2)
-        return [f'<text class="tick" x="{middle}" y="{_n(frame.height / 2)}" text-anchor="middle">no peaks</text>']
+        return [
+            f'<text class="tick" x="{middle}" y="{_n(frame.height / 2)}" text-anchor="middle">no peaks</text>'
+        ]
     tallest: dict[int, int] = {}
     xs, tops = frame.x(mz), frame.y(intensity)
     for peak in np.argsort(intensity, kind="stable"):
@@ -128,7 +133,9 @@ def _sticks(frame: Frame, mz: Floats, intensity: Floats, precursor: int | None) 
             tallest[round(float(xs[peak]) / BIN)] = int(peak)
     base = _n(frame.base)
     path = "".join(f"M{_n(xs[peak])} {base}V{_n(tops[peak])}" for peak in sorted(tallest.values()))
-    parts = [f'<path class="stick" d="{path}" stroke="#1f4e79" stroke-width="1.5" fill="none"/>'] if path else []
+    parts = (
+        [f'<path class="stick" d="{path}" stroke="#1f4e79" stroke-width="1.5" fill="none"/>'] if path else []
+    )
     if precursor is not None:
         own = f"M{_n(xs[precursor])} {base}V{_n(tops[precursor])}"
         parts.append(f'<path class="stick own" d="{own}" stroke="#b4541a" stroke-width="2" fill="none"/>')

@@ -13,7 +13,9 @@ from typing import Any, TextIO
 
 from .records import AnnotationRecord
 
-COLUMNS: dict[str, str] = {field.name: str(field.type).partition(" |")[0] for field in fields(AnnotationRecord)}
+COLUMNS: dict[str, str] = {
+    field.name: str(field.type).partition(" |")[0] for field in fields(AnnotationRecord)
+}
 """Type ("int", "float", "str", "bool") by column, in table order."""
 
 REQUIRED = {field.name for field in fields(AnnotationRecord) if "None" not in str(field.type)}
@@ -49,7 +51,9 @@ def write_table(records: Iterable[AnnotationRecord], path: str | Path) -> int:
         ".parquet": _write_parquet,
     }
     if path.suffix.lower() not in writers:
-        raise TableError(f"{path}: cannot write {path.suffix or 'a file without ending'!r}; use {', '.join(SUFFIXES)}")
+        raise TableError(
+            f"{path}: cannot write {path.suffix or 'a file without ending'!r}; use {', '.join(SUFFIXES)}"
+        )
     if not path.parent.is_dir():
         raise TableError(f"{path}: folder {str(path.parent)!r} does not exist; create it first")
     partial = path.with_name(f"{path.name}.part")
@@ -83,12 +87,16 @@ def read_table(path: str | Path) -> list[AnnotationRecord]:
         ".parquet": _rows_of_parquet,
     }
     if path.suffix.lower() not in readers:
-        raise TableError(f"{path}: cannot read {path.suffix or 'a file without ending'!r}; use {', '.join(SUFFIXES)}")
+        raise TableError(
+            f"{path}: cannot read {path.suffix or 'a file without ending'!r}; use {', '.join(SUFFIXES)}"
+        )
     found = []
     for number, row in enumerate(readers[path.suffix.lower()](path), start=1):
         missing = [name for name in COLUMNS if name not in row]
         if missing:
-            raise TableError(f"{path}: row {number} lacks column {missing[0]!r}; was it written by msformers?")
+            raise TableError(
+                f"{path}: row {number} lacks column {missing[0]!r}; was it written by msformers?"
+            )
         found.append(AnnotationRecord(**{name: row[name] for name in COLUMNS}))
     return found
 
@@ -152,7 +160,9 @@ def _value(path: Path, column: str, text: str) -> object:
     try:
         return int(text) if kind == "int" else float(text)
     except ValueError:
-        raise TableError(f"{path}: {column} {text!r} is not a number; was the table edited by hand?") from None
+        raise TableError(
+            f"{path}: {column} {text!r} is not a number; was the table edited by hand?"
+        ) from None
 
 
 def _rows_of_jsonl(path: Path) -> Iterator[dict[str, Any]]:
@@ -162,7 +172,9 @@ def _rows_of_jsonl(path: Path) -> Iterator[dict[str, Any]]:
                 try:
                     yield json.loads(line)
                 except json.JSONDecodeError as error:
-                    raise TableError(f"{path}:{number}: not JSON ({error.msg}); was the table cut off?") from None
+                    raise TableError(
+                        f"{path}:{number}: not JSON ({error.msg}); was the table cut off?"
+                    ) from None
 
 
 def _write_parquet(records: Iterable[AnnotationRecord], path: Path) -> int:

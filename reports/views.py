@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from ..spectra.spectrum import Problem
 from .molecule_plot import DrawingError, molecule_svg
 from .records import AnnotationLike, AnnotationRecord, known_block, known_rank, records_from
 from .spectrum_plot import spectrum_svg
+from .wording import number, text
 
-MAX_TEXT = 160
 PACKAGES = ("msformers", "torch", "transformers", "rdkit", "numpy")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_COUNTS = re.compile(r"(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +40,7 @@ class SpectrumView:
     more: list[AnnotationRecord]
     known: str
     known_class: str
-    notes: tuple[str, ...]
+    notes: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,25 +87,6 @@ class Tally:
             self.listed += rank is not None
 
 
-def text(value: object, limit: int = MAX_TEXT) -> str:
-    """Text that may stand on a page: no control characters, not endless; escaping is left to the template."""
-    clean = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value))
-    return clean if len(clean) <= limit else f"{clean[: limit - 1]}…"
-
-
-def formula_html(formula: str | None) -> Markup:
-    """A sum formula with subscripts, escaped."""
-    return Markup(_COUNTS.sub(r"<sub>\1</sub>", str(escape(text(formula or "")))))
-
-
-def number(value: float | None, decimals: int, sign: bool = False) -> str:
-    """A number with a true minus sign, an em dash if there is none."""
-    if value is None:
-        return "–"
-    shown = f"{value:{'+' if sign else ''}.{decimals}f}"
-    return shown.replace("-", "\N{MINUS SIGN}")
-
-
 def anchor(index: int) -> str:
     """The id of a spectrum's section in the page."""
     return f"s{index}"
@@ -145,8 +123,18 @@ def spectrum_view(annotation: AnnotationLike, top: int) -> SpectrumView:
         more=rows[top:],
         known=known,
         known_class=known_class,
-        notes=tuple(text(note) for note in spectrum.notes) if spectrum is not None else (),
+        notes=_notes(annotation),
     )
+
+
+def _notes(annotation: AnnotationLike) -> list[str]:
+    """What a reader of the answer must know: what went wrong, what was repaired, and whether the score had a say."""
+    spectrum = annotation.spectrum
+    notes = [text(annotation.reason, 400)] if annotation.reason else []
+    notes += [f"Reader: {text(note)}" for note in (spectrum.notes if spectrum is not None else ())]
+    if annotation.n_candidates == 1:
+        notes.append("Only one molecule of the bank was allowed: the search window chose it, not the score.")
+    return notes
 
 
 def _card(row: AnnotationRecord, uid: str) -> Card:

@@ -65,7 +65,11 @@ def spectrum(**changes: object) -> Spectrum:
 
 def answer(index: int = 0, native_id: str = "scan=1", **changes: object) -> Answer:
     made = Answer(
-        index, native_id, n_candidates=2, candidates=[CAFFEINE, IMPOSTOR], spectrum=spectrum(native_id=native_id)
+        index,
+        native_id,
+        n_candidates=2,
+        candidates=[CAFFEINE, IMPOSTOR],
+        spectrum=spectrum(native_id=native_id),
     )
     for name, value in changes.items():
         setattr(made, name, value)
@@ -74,5 +78,13 @@ def answer(index: int = 0, native_id: str = "scan=1", **changes: object) -> Answ
 
 def unreadable(index: int = 1, native_id: str = "scan=2") -> Answer:
     return Answer(
-        index, native_id, "unreadable", "PEPMASS 'abc' is not a number", None, None, None, line=12, spectrum=None
+        index,
+        native_id,
+        "unreadable",
+        "PEPMASS 'abc' is not a number",
+        None,
+        None,
+        None,
+        line=12,
+        spectrum=None,
     )

@@ -70,7 +70,9 @@ def test_known_block(inchikey: str | None, smiles: str | None, block: str | None
 
 
 def test_numbers_are_plain_and_finite() -> None:
-    odd = dataclasses.replace(answers.CAFFEINE, score=np.float32(0.5), gap=float("nan"), mass_error_ppm=np.inf)
+    odd = dataclasses.replace(
+        answers.CAFFEINE, score=np.float32(0.5), gap=float("nan"), mass_error_ppm=np.inf
+    )
     (row,) = records_from(answers.answer(candidates=[odd]))
     assert row.gap is None and row.mass_error_ppm is None
     assert json.loads(json.dumps(dataclasses.asdict(row), allow_nan=False))["score"] == 0.5
@@ -78,7 +80,9 @@ def test_numbers_are_plain_and_finite() -> None:
 
 def test_the_answers_of_inference_fit() -> None:
     """The attributes read here are those the search really gives."""
-    found = RealCandidate(1, "CCO", "C2H6O", "LFQSCWFLJHTTHZ-UHFFFAOYSA-N", 0.5, None, 1.0, "[M+H]+", "", 46.04, 1.0)
+    found = RealCandidate(
+        1, "CCO", "C2H6O", "LFQSCWFLJHTTHZ-UHFFFAOYSA-N", 0.5, None, 1.0, "[M+H]+", "", 46.04, 1.0
+    )
     real = Annotation(3, "id", "ok", precursor_mz=47.05, adduct=None, n_candidates=1, candidates=[found])
     (row,) = records_from(real)
     assert (row.index, row.adduct, row.inchikey, row.name) == (3, "[M+H]+", found.inchikey, None)

@@ -18,7 +18,19 @@ from msformers.reports.tables import COLUMNS, TableError, read_table, write_tabl
 from . import answers
 
 SUFFIXES = [".jsonl", ".tsv", ".csv", ".parquet"]
-UGLY = ["2,4-D", 'say "hi"', "a\tb", "two\nlines", "cr\rhere", "=cmd|' /C calc'!A0", "+1", "-x", "@x", "'=x", "γ-Ä 名"]
+UGLY = [
+    "2,4-D",
+    'say "hi"',
+    "a\tb",
+    "two\nlines",
+    "cr\rhere",
+    "=cmd|' /C calc'!A0",
+    "+1",
+    "-x",
+    "@x",
+    "'=x",
+    "γ-Ä 名",
+]
 
 
 def rows() -> list[AnnotationRecord]:
@@ -41,7 +53,9 @@ TEXT = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(native_id=TEXT, reason=TEXT, score=st.none() | st.floats(allow_nan=False, allow_infinity=False))
-def test_any_text_and_number_survive(tmp_path: Path, native_id: str, reason: str, score: float | None) -> None:
+def test_any_text_and_number_survive(
+    tmp_path: Path, native_id: str, reason: str, score: float | None
+) -> None:
     row = AnnotationRecord(
         0, native_id, 1.5, None, 1, None, None, None, score, None, None, "ok", reason, known_match=False
     )

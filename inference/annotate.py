@@ -13,7 +13,7 @@ from ..spectra.adducts import AdductTable
 from ..spectra.masses import FormulaError, parse_formula
 from ..spectra.spectrum import Problem, Spectrum
 from .encode import embed_spectra, runtime
-from .inputs import as_spectrum
+from .inputs import as_spectrum, why
 from .retrieval.bank import MoleculeBank
 from .retrieval.precursor import AdductPolicy, polarity, read_precursor
 from .retrieval.query import Candidate, Query, Ranking, Search
@@ -34,6 +34,8 @@ STATUSES = {
     "no_formula": "a search by formula needs one",
     "failed": "the model gave no embedding",
 }
+
+RANKED = ("rank", "smiles", "formula", "inchikey", "score", "gap", "mass_error_ppm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +93,21 @@ class Annotation:
 
     def rows(self) -> list[dict[str, Any]]:
         """One plain mapping per candidate, or a single one with rank None; the columns of a results table."""
-        head = {"index": self.index, "native_id": self.native_id, "precursor_mz": self.precursor_mz}
-        blank = dict.fromkeys(Candidate.__dataclass_fields__)
-        blank["adduct"] = self.adduct
-        tail = {"status": self.status, "reason": self.reason}
-        answers = [asdict(candidate) for candidate in self.candidates] or [blank]
-        for answer in answers:
-            answer["adduct"] = answer["adduct"] or self.adduct
-        return [{**head, **answer, **tail} for answer in answers]
+        answers: list[Candidate | None] = [*self.candidates] or [None]
+        return [self._row(candidate) for candidate in answers]
+
+    def _row(self, candidate: Candidate | None) -> dict[str, Any]:
+        found = asdict(candidate) if candidate else dict.fromkeys(Candidate.__dataclass_fields__)
+        return {
+            "index": self.index,
+            "native_id": self.native_id,
+            "precursor_mz": self.precursor_mz,
+            "adduct": found.pop("adduct") or self.adduct,
+            **{name: found.pop(name) for name in RANKED},
+            "status": self.status,
+            "reason": self.reason,
+            **found,
+        }
 
 
 def annotate(
@@ -133,9 +142,12 @@ def annotate(
         plans = [plan(record, bank, options, count + i) for i, record in enumerate(records)]
         wanted = [(annotation, query) for annotation, query in plans if query is not None]
         vectors, failed = embed_spectra([_of(a) for a, _ in wanted], model, processor, batch_size)
-        rankings = bank.rank(vectors, [query for _, query in wanted], options.top_k) if wanted else []
-        for row, ((annotation, _), ranking) in enumerate(zip(wanted, rankings, strict=True)):
-            finish(annotation, ranking, failed.get(row))
+        for row, reason in failed.items():
+            wanted[row][0].status, wanted[row][0].reason = "failed", reason
+        good = [row for row in range(len(wanted)) if row not in failed]
+        rankings = bank.rank(vectors[good], [wanted[row][1] for row in good], options.top_k) if good else []
+        for row, ranking in zip(good, rankings, strict=True):
+            finish(wanted[row][0], ranking)
         # reading the file and writing the answers are not counted
         seconds += time.perf_counter() - start
         for annotation, _ in plans:
@@ -150,8 +162,7 @@ def plan(
     """What to search for one record; no query if there is nothing to search, the annotation then says why."""
     spectrum = as_spectrum(record, position)
     if isinstance(spectrum, Problem):
-        reason = f"{spectrum.field} {spectrum.value!r} {spectrum.reason}"
-        reason += f"; {spectrum.remedy}" if spectrum.remedy else ""
+        reason = why(spectrum)
         place = {"path": spectrum.path, "line": spectrum.line}
         return Annotation(spectrum.index, spectrum.native_id, "unreadable", reason, **place), None  # type: ignore[arg-type]
     reading = read_precursor(spectrum, options.ppm, options.adducts, options.adduct_table)
@@ -184,11 +195,8 @@ def plan(
     return annotation, query
 
 
-def finish(annotation: Annotation, ranking: Ranking, failure: str | None = None) -> None:
-    """Enter the outcome of a search, or the reason why the model failed."""
-    if failure is not None:
-        annotation.status, annotation.reason = "failed", failure
-        return
+def finish(annotation: Annotation, ranking: Ranking) -> None:
+    """Enter the outcome of a search."""
     annotation.candidates, annotation.n_candidates = ranking.candidates, ranking.n_candidates
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..spectra.spectrum import Problem, Spectrum
 from .encode import embed_spectra, runtime
-from .inputs import as_spectrum
+from .inputs import as_spectrum, why
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def embed(
         place = {row: i for i, row in enumerate(rows)}
         for row, item in enumerate(read):
             if isinstance(item, Problem):
-                yield Embedding(item.index, item.native_id, "unreadable", str(item), None)
+                yield Embedding(item.index, item.native_id, "unreadable", why(item), None)
             elif place[row] in failed:
                 yield Embedding(item.index, item.native_id, "failed", failed[place[row]], None)
             else:

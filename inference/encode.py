@@ -16,6 +16,7 @@ from .retrieval.search import normalize
 
 logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
+NOT_FINITE = "the model gave an embedding that is not finite"
 
 
 def device_of(model: Any) -> torch.device:
@@ -86,7 +87,7 @@ def embed_spectra(
 
     vectors = _by_length(forward_each, [len(spectrum) for spectrum in spectra], batch_size)
     for row in np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist():
-        failed.setdefault(row, "the model gave an embedding that is not finite")
+        failed.setdefault(row, NOT_FINITE)
         vectors[row] = 0.0
     return vectors, failed
 

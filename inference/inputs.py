@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -32,13 +32,32 @@ def as_spectrum(item: Any, position: int = 0) -> Spectrum | Problem:
         peaks = as_peak_list(item, position)
     except (TypeError, ValueError) as error:
         native_id = str(given.get("native_id") or "") if isinstance(given, Mapping) else ""
-        return Problem(position, None, native_id, "spectrum", type(item).__name__, str(error))
+        return Problem(position, None, native_id, "", "", str(error))
     order = np.argsort(peaks.mz, kind="stable")
     values = _fields(dict(given), position)
     values["precursor_mz"] = peaks.precursor_mz
     return Spectrum(
         mz=peaks.mz[order], intensity=relative(peaks.intensity[order]).astype(np.float32), **values
     )
+
+
+def why(problem: Problem) -> str:
+    """What is wrong with a record and what to do, in one line; where it is stands in the other columns."""
+    parts = (problem.field, repr(problem.value) if problem.value else "", problem.reason)
+    text = " ".join(part for part in parts if part)
+    return f"{text}; {problem.remedy}" if problem.remedy else text
+
+
+def as_list(inputs: Any) -> list[Any] | None:
+    """The spectra of a list, a `datasets.Dataset`, or a slice of one (a mapping of columns); None for a single one."""
+    if isinstance(inputs, list | tuple):
+        return list(inputs)
+    if hasattr(inputs, "column_names") and hasattr(inputs, "__len__"):
+        return [inputs[row] for row in range(len(inputs))]
+    mz = inputs.get("mz") if isinstance(inputs, Mapping) else None
+    if isinstance(mz, Sequence) and len(mz) and np.ndim(mz[0]) == 1:
+        return [dict(zip(inputs, values, strict=True)) for values in zip(*inputs.values(), strict=True)]
+    return None
 
 
 def _fields(given: dict[str, Any], position: int) -> dict[str, Any]:

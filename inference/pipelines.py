@@ -13,8 +13,8 @@ from transformers.pipelines import PIPELINE_REGISTRY
 from ..modeling.auto import AutoModelForMoleculeRetrieval, AutoModelForSpectrumEmbedding
 from ..spectra.spectrum import Problem, Spectrum
 from .annotate import SearchOptions, finish, plan
-from .encode import spectrum_features
-from .inputs import as_spectrum
+from .encode import NOT_FINITE, spectrum_features
+from .inputs import as_list, as_spectrum
 from .retrieval.bank import MoleculeBank, open_bank
 
 _PLACEHOLDER = {"mz": [100.0], "intensity": [1.0], "precursor_mz": 200.0}
@@ -34,16 +34,17 @@ class SpectrumPipeline(Pipeline):
         """Run on spectra.
 
         Args:
-            inputs: one spectrum (`Spectrum`, row of `load_spectra`, mapping, `matchms.Spectrum`), a list, a dataset or
-                a generator of them, or the path of a file of spectra, every record of which is answered.
+            inputs: one spectrum (`Spectrum`, row of `load_spectra`, mapping, `matchms.Spectrum`), a list, a dataset,
+                a slice of one or a generator of them, or the path of a file of spectra, every record of which is answered.
             kwargs: `batch_size` and the parameters of the pipeline.
         """
         if isinstance(inputs, str | Path):
             from ..spectra.read import read
 
             inputs = list(read(inputs))
-        if isinstance(inputs, list | tuple):
-            return super().__call__(list(inputs), **kwargs) if inputs else []
+        several = as_list(inputs)
+        if several is not None:
+            return super().__call__(several, **kwargs) if several else []
         return super().__call__(inputs, **kwargs)
 
     def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
@@ -54,9 +55,7 @@ class SpectrumPipeline(Pipeline):
             try:
                 tensors = self.feature_extractor([record], return_tensors="pt")
             except (TypeError, ValueError) as error:
-                record = Problem(
-                    record.index, record.line, record.native_id, "spectrum", "", str(error), record.path
-                )
+                record = Problem(record.index, record.line, record.native_id, "", "", str(error), record.path)
         if isinstance(record, Problem):
             tensors = self.feature_extractor([_PLACEHOLDER], return_tensors="pt")
         return {**tensors, "record": record}
@@ -128,10 +127,10 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
             )
         options = SearchOptions(**parameters)
         annotation, query = plan(model_outputs["record"], bank, options)
-        if query is not None:
-            vector = model_outputs["embedding"].numpy()
-            broken = None if torch.isfinite(model_outputs["embedding"]).all() else "embedding is not finite"
-            finish(annotation, bank.rank(vector, [query], options.top_k)[0], broken)
+        if query is not None and not torch.isfinite(model_outputs["embedding"]).all():
+            annotation.status, annotation.reason = "failed", NOT_FINITE
+        elif query is not None:
+            finish(annotation, bank.rank(model_outputs["embedding"].numpy(), [query], options.top_k)[0])
         return annotation.rows()
 
 

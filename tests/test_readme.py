@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from house import ROOT, setup_cfg
@@ -70,6 +71,12 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     }
 
 
+def as_parameter(block: Block) -> Any:
+    """Named by its line; the training tour is slow, and tests/training_scripts runs the same scripts."""
+    slow = pytest.mark.slow if "training_scripts/" in block.code else ()
+    return pytest.param(block, id=f"line{block.line}", marks=slow)
+
+
 def run(command: list[str], folder: Path, environment: dict[str, str]) -> str:
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command[-1]}\n{done.stdout[-1500:]}\n{done.stderr[-3000:]}"
@@ -95,7 +102,7 @@ def test_python_blocks_run(tour: Path, environment: dict[str, str]) -> None:
     run([sys.executable, str(script)], tour, environment)
 
 
-@pytest.mark.parametrize("block", blocks("bash"), ids=lambda block: f"line{block.line}")
+@pytest.mark.parametrize("block", [as_parameter(block) for block in blocks("bash")])
 def test_bash_block_runs(
     block: Block, tour: Path, environment: dict[str, str], request: pytest.FixtureRequest
 ) -> None:

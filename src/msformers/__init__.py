@@ -22,6 +22,7 @@ _PUBLIC = {
     "read": "spectra.read",
     "load_spectra": "spectra.dataset",
     "resolve_checkpoint": "checkpoints",
+    "pipeline": "checkpoints",
     "MODELS": "modeling.registry",
     "AutoModelForSpectrumEmbedding": "modeling.auto",
     "AutoModelForSpectrumPreTraining": "modeling.auto",

@@ -52,7 +52,7 @@ def plot_margin(margins: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 50) 
                 continue
             median = float(np.median(drawn))
             label = f"{name}: n = {drawn.size:,}, median {median:.3f}"
-            axes.hist(drawn, bins=edges, color=colour, alpha=0.55, label=label, density=True)
+            axes.hist(drawn, bins=edges.tolist(), color=colour, alpha=0.55, label=label, density=True)
             axes.axvline(median, color=colour, linewidth=1.0, linestyle="--")
         if (~finite).any():
             axes.plot([], [], " ", label=f"no rival: {int((~finite).sum()):,}")

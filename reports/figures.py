@@ -60,7 +60,8 @@ def style() -> Any:
         raise PlotLibraryError(
             'plots need matplotlib; install it with: pip install "msformers[plot]"'
         ) from None
-    return rc_context(STYLE)
+    make: Any = rc_context
+    return make(STYLE)
 
 
 def save_figure(figure: Figure, path: str | Path) -> Path:
@@ -76,11 +77,8 @@ def save_figure(figure: Figure, path: str | Path) -> Path:
         )
     if not path.parent.is_dir():
         raise FigureError(f"{path}: folder {str(path.parent)!r} does not exist; create it first")
-    dates = (
-        {}
-        if path.suffix.lower() == ".png"
-        else {"metadata": {"CreationDate" if path.suffix == ".pdf" else "Date": None}}
-    )
+    # no date in the file: the same figure gives the same bytes
+    date = {".png": None, ".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[path.suffix.lower()]
     with style():
-        figure.savefig(path, facecolor="white", **dates)
+        figure.savefig(path, facecolor="white", metadata=date)
     return path

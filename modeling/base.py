@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import torch
 from huggingface_hub.dataclasses import strict
@@ -25,6 +25,7 @@ _LIBRARY_KEYS = frozenset(
         "auto_map",
         "custom_pipelines",
         "quantization_config",
+        "use_cache",  # Trainer sets it on every configuration
     }
 )
 
@@ -39,6 +40,12 @@ class MsFormersConfig(PreTrainedConfig):
 
     def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
         super().__init_subclass__(*args, **kwargs)
+        # postponed annotations are text, and the validators let everything pass a text: resolve the class's own
+        own = {"__annotations__": cls.__dict__.get("__annotations__", {}), "__module__": cls.__module__}
+        hints = get_type_hints(type(cls.__name__, (), own))
+        for field in fields(cls):
+            hint = hints.get(field.name, field.type)
+            field.type = hint | int if float in (hint, *get_args(hint)) else hint  # 1 is a fine float
         strict(cls)
 
     def __post_init__(self, **kwargs: Any) -> None:

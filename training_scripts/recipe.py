@@ -68,7 +68,7 @@ def load_recipe(stage: str, name_or_path: str, overrides: Sequence[str] = ()) ->
     for entry in overrides:
         place, separator, value = entry.partition("=")
         keys = place.split(".")
-        if not separator or (len(keys) == 1 and keys[0] != "seed"):
+        if not separator or (len(keys) == 1 and keys[0] not in ("seed", "lora")):
             raise ValueError(f"--set {entry!r} must be section.key=value, for example training.max_steps=10")
         target = content
         for key in keys[:-1]:

@@ -44,9 +44,10 @@ def _finish_batch(
         if record.fault is None and type(record.peaks) is str and record.peaks:
             texts.append(record.peaks)
             places.append(place)
-    regular = dict(zip(places, parse_regular(texts), strict=True))
-    for place, record in enumerate(batch):
-        peaks = regular.get(place)
+    regular: list[tuple[Mz, Intensity] | None] = [None] * len(batch)
+    for place, pair in zip(places, parse_regular(texts), strict=True):
+        regular[place] = pair
+    for place, (record, peaks) in enumerate(zip(batch, regular, strict=True)):
         try:
             if record.fault is not None:
                 yield _problem(record, record.fault, path, index + place)

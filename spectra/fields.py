@@ -16,6 +16,7 @@ MISSING = frozenset(
 )
 """Texts, in lower case, that say a value is not known."""
 
+_LONGEST_MISSING = max(map(len, MISSING))
 MAX_MZ = 1e6
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _DECIMAL_COMMA = re.compile(r"[-+]?\d+,\d+")
@@ -55,7 +56,10 @@ def is_missing(text: str | None) -> bool:
 
 def text_or_none(text: str | None) -> str | None:
     """The text stripped, or None if it says that the value is not known."""
-    return None if text is None or text.strip().lower() in MISSING else text.strip()
+    if text is None:
+        return None
+    bare = text.strip()
+    return None if len(bare) <= _LONGEST_MISSING and bare.lower() in MISSING else bare
 
 
 def parse_precursor(text: str) -> Precursor:
@@ -185,6 +189,12 @@ def nce_to_ev(nce: float, precursor_mz: float | None, charge: int | None) -> flo
 
 def parse_time(text: str, factor: float) -> tuple[float | None, str | None]:
     """Read a retention time: (seconds or None, note); `factor` turns a number without unit into seconds."""
+    try:
+        value = float(text)
+        if math.isfinite(value):
+            return value * factor, None
+    except ValueError:
+        pass
     bare = text.strip()
     if bare.lower() in MISSING:
         return None, None

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from .clean import finish
 from .keys import CANONICAL
-from .record import Dialect, Draft, Fault, Record
+from .record import Dialect, Draft, Fault, HeaderParser, Record
 from .source import Source
 from .spectrum import Problem, Spectrum
 
@@ -16,7 +16,6 @@ _END = "\nEND IONS"
 _FIRST_PEAK = re.compile(r"\n(?=[0-9.])")
 _COMMENT = ("#", ";", "!", "/")
 _GLOBAL = ("charge", "ion_mode", "adduct", "collision_energy", "instrument_type", "instrument", "ms_level")
-_NO_SIGN = "\0"
 _MAX_PIECE = 16 * 2**20
 
 
@@ -39,6 +38,7 @@ def read_mgf(source: Source, start_index: int = 0) -> Iterator[Spectrum | Proble
 def _records(source: Source) -> Iterator[Record]:
     """Cut the text at ``BEGIN IONS``; what is not perfectly regular goes line by line."""
     defaults: dict[str, str] = {}
+    parser = HeaderParser("=")
     line = 0
     rest = "\n"
     started = False
@@ -46,13 +46,19 @@ def _records(source: Source) -> Iterator[Record]:
     for text in chunks:
         *pieces, rest = (rest + text).split(_BEGIN)
         for piece in pieces:
-            yield from _piece(piece, line, started, defaults, last=False)
+            record = _regular(piece, line, parser) if started else None
+            if record is None:
+                yield from _by_line(piece.split("\n"), line, started, defaults)
+            else:
+                if defaults:
+                    record.fields = defaults | record.fields
+                yield record
             line += piece.count("\n") + 2
             started = True
         if len(rest) > _MAX_PIECE:
             yield from _by_line(_lines(rest, chunks), line, started, defaults, last=True)
             return
-    yield from _piece(rest, line, started, defaults, last=True)
+    yield from _by_line(rest.split("\n"), line, started, defaults, last=True)
 
 
 def _lines(rest: str, chunks: Iterator[str]) -> Iterator[str]:
@@ -63,29 +69,23 @@ def _lines(rest: str, chunks: Iterator[str]) -> Iterator[str]:
     yield from rest.split("\n")
 
 
-def _piece(piece: str, line: int, started: bool, defaults: dict[str, str], last: bool) -> Iterator[Record]:
-    """The text from `line` on to the next ``BEGIN IONS``: one record if it is regular."""
+def _regular(piece: str, line: int, parser: HeaderParser) -> Record | None:
+    """The text from `line` on to the next ``BEGIN IONS`` as one record, or None if it is not perfectly regular."""
     end = piece.find(_END)
     first = _FIRST_PEAK.search(piece)
-    if started and first is not None and first.start() < end and not piece[end + 9 :].strip():
-        header = piece[: first.start()]
-        lines = header.split("\n")
-        fields: dict[str, str] = {}
-        for text in lines:
-            key, sign, value = text.partition("=")
-            fields[CANONICAL[key]] = value.strip() if sign else _NO_SIGN
-        peaks = piece[first.end() : end]
-        if len(fields) == len(lines) and _NO_SIGN not in fields.values() and "=" not in peaks:
-            peaks = peaks.replace(" \n", "\n").rstrip()
-            if defaults:
-                fields = defaults | fields
-            yield Record(line - 1, fields, peaks, header, line, line + len(lines))
-            return
-    yield from _by_line(piece.split("\n"), line, started, defaults, last)
+    if first is None or first.start() >= end or piece[end + 9 :].strip():
+        return None
+    header = piece[: first.start()]
+    fields = parser.parse(header)
+    peaks = piece[first.end() : end]
+    if fields is None or "=" in peaks:
+        return None
+    peaks = peaks.replace(" \n", "\n").rstrip()
+    return Record(line - 1, fields, peaks, header, line, line + header.count("\n") + 1)
 
 
 def _by_line(
-    lines: Iterable[str], number: int, inside: bool, defaults: dict[str, str], last: bool
+    lines: Iterable[str], number: int, inside: bool, defaults: dict[str, str], last: bool = False
 ) -> Iterator[Record]:
     """Read line by line, with all that may go wrong; `number` is the line of the first of `lines`."""
     draft = Draft(number - 1, number) if inside else None

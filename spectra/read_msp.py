@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from .clean import finish
 from .fields import is_missing
 from .keys import CANONICAL
-from .record import Dialect, Draft, Fault, Record
+from .record import Dialect, Draft, Fault, HeaderParser, Record
 from .source import Source
 from .spectrum import Problem, Spectrum
 
@@ -18,7 +18,6 @@ _QUOTED_PAIR = re.compile(r'"([^"=]{1,60})=([^"]*)"')
 _NIST_PAIR = re.compile(r"(?<!\S)(Parent|Charge)=(\S+)")
 _START = re.compile(r"[A-Za-z$_]")
 _COMMENT = ("#", "!")
-_NO_SIGN = "\0"
 _MAX_PIECE = 16 * 2**20
 
 
@@ -43,6 +42,7 @@ class _Reader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        self._parser = HeaderParser(": ")
         self._label = "\nNum Peaks:"
         self._first_key = ""
         self._draft: _MspDraft | None = None
@@ -93,17 +93,13 @@ class _Reader:
         if end < 0 or not declared.isdigit() or peaks.count("\n") + 1 != int(declared) or ";" in peaks:
             return None
         header = piece[:start]
-        lines = header.split("\n")
-        fields: dict[str, str] = {}
-        for text in lines:
-            key, sign, value = text.partition(":")
-            fields[CANONICAL[key]] = value.strip() if sign else _NO_SIGN
-        if len(fields) != len(lines) or _NO_SIGN in fields.values() or '"' in peaks:
+        fields = self._parser.parse(header) if '"' not in peaks else None
+        if fields is None:
             return None
-        self._first_key = self._first_key or CANONICAL[lines[0].partition(":")[0]]
+        self._first_key = self._first_key or CANONICAL[header.partition(":")[0]]
         if "comment" in fields:
             _read_comment(fields)
-        return Record(line, fields, peaks, header, line, line + len(lines) + 1)
+        return Record(line, fields, peaks, header, line, line + header.count("\n") + 2)
 
     def _by_line(self, lines: list[str], number: int) -> Iterator[Record]:
         """Read line by line, with all that may go wrong; `number` is the line of the first."""

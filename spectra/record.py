@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from .fields import is_missing
+from .keys import CANONICAL
 
 MAX_RECORD = 64 * 2**20
 """Characters allowed in one record."""
@@ -65,6 +67,53 @@ class Record:
     extra: dict[str, str] = field(default_factory=dict)
 
 
+class HeaderParser:
+    """Parses headers in which every line is a pair and no field comes twice, which is nearly all of a file.
+
+    Records of a file have the same keys again and again: a regular expression made of the keys of an earlier record
+    takes all values at once; the last few such expressions are kept.
+    """
+
+    _KEPT = 4
+
+    def __init__(self, separator: str) -> None:
+        self._separator = separator
+        self._templates: list[tuple[re.Pattern[str], tuple[str, ...]]] = []
+
+    def parse(self, header: str) -> dict[str, str] | None:
+        """Canonical key to text, or None for a header that needs care."""
+        for template in self._templates:
+            match = template[0].fullmatch(header)
+            if match is not None:
+                break
+        else:
+            template = self._learn(header)
+            match = template[0].fullmatch(header)
+        names = template[1]
+        if not names or match is None:
+            return None
+        if self._separator + " " in header or " \n" in header or "\t" in header or header[-1:].isspace():
+            return {name: value.strip() for name, value in zip(names, match.groups(), strict=True)}
+        return dict(zip(names, match.groups(), strict=True))
+
+    def _learn(self, header: str) -> tuple[re.Pattern[str], tuple[str, ...]]:
+        lines = header.split("\n")
+        keys = [line.partition(self._separator)[0] for line in lines if self._separator in line]
+        names = tuple(CANONICAL[key] for key in keys)
+        regular = (
+            len(keys) == len(lines) <= _MAX_HEADER_LINES and len(set(names)) == len(keys) and "" not in names
+        )
+        if not regular:
+            return _NO_TEMPLATE, ()
+        sign = re.escape(self._separator)
+        pattern = "\n".join(f"{re.escape(key)}{sign}(.*)" for key in keys)
+        template = (re.compile(pattern), names)
+        self._templates = [template, *self._templates[: self._KEPT - 1]]
+        return template
+
+
+_MAX_HEADER_LINES = 500
+_NO_TEMPLATE = re.compile("")
 _SINGLE = frozenset(
     ("precursor_mz", "charge", "adduct", "ion_mode", "collision_energy", "retention_time", "ms_level")
 ) | {"instrument_type", "name", "smiles", "inchikey", "inchi", "formula", "title", "spectrum_id", "accession"}

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from ..spectra.spectrum import Problem
@@ -100,6 +100,7 @@ def write_report(
         .get_template("report.html")
         .render(
             run=run,
+            title=text(", ".join(PurePath(name).name or name for name in run.inputs), 300),
             started=(run.started or datetime.now().astimezone()).strftime("%Y-%m-%d %H:%M %Z").strip(),
             versions=versions(),
             tally=tally,

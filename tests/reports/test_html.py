@@ -236,6 +236,12 @@ def test_an_empty_run_and_odd_characters_make_a_valid_page(tmp_path: Path) -> No
     assert odd.open == [] and "γ" in odd.text and "\x1b" not in odd.text
 
 
+def test_long_paths_stay_out_of_the_title(tmp_path: Path) -> None:
+    write_report([], tmp_path / "a.html", RunInfo(("/data/run one/a.mgf", "b.msp"), "m", "b"))
+    text = (tmp_path / "a.html").read_text(encoding="utf-8")
+    assert "<h1>a.mgf, b.msp</h1>" in text and "/data/run one/a.mgf, b.msp" in text
+
+
 def test_date_is_shown_and_a_missing_folder_named(tmp_path: Path) -> None:
     run = RunInfo(("a",), "m", "b", started=datetime(2026, 3, 4, 5, 6))
     write_report([], tmp_path / "a.html", run)

@@ -58,7 +58,9 @@ def _permutation_p(gaps: FloatArray, resamples: int, seed: int, groups: Sequence
         ) from error
     if groups is not None:
         # Exchanging a whole group flips the sign of its summed difference; the factor 1/n does not change a p-value.
-        gaps = np.bincount(np.unique([str(g) for g in groups], return_inverse=True)[1], weights=gaps).astype(np.float64)
+        gaps = np.bincount(np.unique([str(g) for g in groups], return_inverse=True)[1], weights=gaps).astype(
+            np.float64
+        )
     halves = (gaps / 2, -gaps / 2)
     result = permutation_test(
         halves,

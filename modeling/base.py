@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import fields
 from typing import Any, ClassVar, get_args, get_type_hints
 
@@ -41,7 +42,7 @@ class MsFormersConfig(PreTrainedConfig):
     def __init_subclass__(cls, *args: Any, **kwargs: Any) -> None:
         super().__init_subclass__(*args, **kwargs)
         # postponed annotations are text, and the validators let everything pass a text: resolve the class's own
-        own = {"__annotations__": cls.__dict__.get("__annotations__", {}), "__module__": cls.__module__}
+        own = {"__annotations__": inspect.get_annotations(cls), "__module__": cls.__module__}
         hints = get_type_hints(type(cls.__name__, (), own))
         for field in fields(cls):
             hint = hints.get(field.name, field.type)
@@ -84,6 +85,15 @@ class SpectrumPreTrainedModel(PreTrainedModel):
         with them what we do for whole blocks (attention, feed-forward, mapper).
         """
         return False
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in transformers, which makes every loaded parameter trainable; the constants are frozen again."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        for module in (loaded[0] if isinstance(loaded, tuple) else loaded).modules():
+            if hasattr(module, "freeze_constants"):
+                module.freeze_constants()
+        return loaded
 
     @staticmethod
     def check_peaks(peaks: torch.Tensor) -> torch.Tensor:

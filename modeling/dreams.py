@@ -229,10 +229,15 @@ class DreamsForSpectrumEmbedding(DreamsPreTrainedModel):
         self.model = DreamsModel(config)
         self.head = nn.Linear(config.hidden_size, config.embedding_size or config.hidden_size)
         if config.keep_pretraining_heads:
-            self.mz_head, self.order_head = (
-                head.requires_grad_(False) for head in _pretraining_heads(config)
-            )
+            self.mz_head, self.order_head = _pretraining_heads(config)
+        self.freeze_constants()
         self.post_init()
+
+    def freeze_constants(self) -> None:
+        """Keep the unused pre-training heads out of training."""
+        if self.config.keep_pretraining_heads:
+            self.mz_head.requires_grad_(False)
+            self.order_head.requires_grad_(False)
 
     @can_return_tuple
     def forward(

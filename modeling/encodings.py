@@ -60,7 +60,12 @@ class FourierFrequencies(nn.Module):
     def __init__(self, min_period: float, max_period: int) -> None:
         super().__init__()
         self.min_period, self.max_period = min_period, max_period
-        self.frequencies = nn.Parameter(period_frequencies(min_period, max_period), requires_grad=False)
+        self.frequencies = nn.Parameter(period_frequencies(min_period, max_period))
+        self.freeze_constants()
+
+    def freeze_constants(self) -> None:
+        """Keep the frequencies out of training."""
+        self.frequencies.requires_grad_(False)
 
     def initialize(self) -> None:
         """Fill the frequencies of a module that was built on the meta device."""

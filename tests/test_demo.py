@@ -99,6 +99,14 @@ def test_skeletons_are_those_chemists_know(name: str) -> None:
     assert key.partition("-")[0] == KNOWN_BLOCKS[name]
 
 
+def test_mass_alone_does_not_decide_the_demo() -> None:
+    """For most demo spectra the bank holds isomers, so that the score has something to do."""
+    formulas = Counter(row["formula"] for row in MOLECULES)
+    compounds = {row["compound"] for row in FRAGMENTS}
+    with_isomers = [name for name in compounds if formulas[BY_NAME[name]["formula"]] > 1]
+    assert len(with_isomers) >= 15
+
+
 def test_demo_mgf_is_what_the_builder_writes(builder: ModuleType) -> None:
     assert (DEMO / "demo.mgf").read_text(encoding="utf-8") == builder.build()
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 MAX_DEPTH = 100
 """Nested elements; mzML needs 9, mzXML one more per MS level."""
-MAX_TAG_BYTES = 16 * 2**20
+MAX_TAG_BYTES = 4 * 2**20
 """Bytes of one tag or comment."""
 MAX_TEXT = 10_000
 """Characters kept of one attribute."""

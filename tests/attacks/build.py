@@ -162,12 +162,12 @@ def zeros(size: int) -> bytes:
 
 
 def gzip_bomb(path: Path, start: bytes, filler: bytes, size: int) -> None:
-    """A gzip file of `start` and then `size` bytes of `filler` over and over."""
-    block = filler * (2**20 // len(filler))
-    with gzip.open(path, "wb", compresslevel=9) as stream:
-        stream.write(start)
-        for _ in range(size // len(block)):
-            stream.write(block)
+    """A gzip file of `start` and then `size` bytes of `filler` over and over (one member, copied)."""
+    member = gzip.compress(filler * (2**24 // len(filler)), compresslevel=9)
+    with path.open("wb") as stream:
+        stream.write(gzip.compress(start))
+        for _ in range(size // 2**24):
+            stream.write(member)
 
 
 LAUGHS = (

@@ -14,6 +14,8 @@ PRECURSOR_TOLERANCE = 0.01
 """Within this distance in Th (or 20 ppm, if wider) a peak is shown as the precursor."""
 TRIES = 6
 """Peaks looked at for every label that may be placed; keeps spectra of thousands of peaks fast."""
+SAME_LINE = 3.0
+"""Peaks closer than this in pixels look like one line, which gets one label: that of the taller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,8 @@ def place_labels(
     for peak in order[: TRIES * limit]:
         if len(placed) >= limit:
             break
+        if any(abs(xs[label.peak] - xs[peak]) < SAME_LINE for label in placed):
+            continue
         half = size.char * len(texts[peak]) / 2.0
         aside, line = half + 4.0, size.line
         above = [(0.0, 0.0), (half / 2.0, 0.0), (-half / 2.0, 0.0)]

@@ -152,7 +152,7 @@ def _title(annotation: AnnotationLike) -> str:
         f"precursor {mz}",
         annotation.adduct or "adduct not known",
     ]
-    return "   ".join([*parts, f"{energy:g} eV"] if energy is not None else parts)
+    return "   ".join([*parts, f"{round(energy, 1):g} eV"] if energy is not None else parts)
 
 
 def _draw_candidate(axes: Any, annotation: AnnotationLike) -> None:

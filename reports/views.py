@@ -163,7 +163,7 @@ def _facts(annotation: AnnotationLike) -> list[tuple[str, str]]:
         ("precursor m/z", number(annotation.precursor_mz, 4)),
         ("adduct", text(annotation.adduct or "not known")),
         ("polarity", text(annotation.ion_mode or "not known")),
-        ("collision energy", f"{energy:g} eV" if energy is not None else "not given"),
+        ("collision energy", f"{round(energy, 1):g} eV" if energy is not None else "not given"),
         ("instrument", text((spectrum.instrument_type if spectrum else None) or "not given", 60)),
         ("peaks", str(len(spectrum)) if spectrum else "0"),
         ("candidates", f"{annotation.n_candidates:,}"),

@@ -60,6 +60,12 @@ def test_a_label_moves_aside_if_its_place_is_taken() -> None:
     assert second.x > 310.0
 
 
+def test_peaks_that_look_like_one_line_get_one_label() -> None:
+    xs, tops = np.array([300.0, 301.5, 330.0]), np.array([200.0, 50.0, 52.0])
+    placed = place_labels(xs, tops, ["300.0000", "301.5000", "330.0000"], SIZE, (0.0, 640.0))
+    assert [label.peak for label in placed] == [1, 2]
+
+
 @pytest.mark.parametrize(
     ("mz", "decimals"),
     [

@@ -3,8 +3,6 @@ from __future__ import annotations
 import csv
 import gzip
 import math
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -193,44 +191,6 @@ def test_no_precursor_is_a_spectrum_with_a_note(tmp_path: Path) -> None:
     spectrum = one(tmp_path, build.spectrum(1, precursors=""))
     assert spectrum.precursor_mz is None
     assert spectrum.notes != ()
-
-
-def numpress_slof(values: list[float], scale: float) -> bytes:
-    return struct.pack(">d", scale) + b"".join(
-        struct.pack("<H", round(math.log(v + 1) * scale)) for v in values
-    )
-
-
-def numpress_integers(numbers: list[int]) -> bytes:
-    halves: list[int] = []
-    for number in numbers:
-        digits = [(number >> (4 * place)) & 15 for place in range(8)]
-        filler = 15 if number < 0 else 0
-        while digits and digits[-1] == filler and (filler == 0 or len(digits) > 1):
-            digits.pop()
-        halves += [(8 - len(digits)) + (8 if filler else 0), *digits]
-    halves += [8] if len(halves) % 2 else []
-    return bytes(high << 4 | low for high, low in zip(halves[0::2], halves[1::2], strict=True))
-
-
-@pytest.mark.parametrize("zipped", [False, True])
-def test_numpress(tmp_path: Path, zipped: bool) -> None:
-    fixed = [1_000_000, 1_500_000, 1_500_007, 9_000_000, 9_000_001]
-    second_differences = [c - (2 * b - a) for a, b, c in zip(fixed, fixed[1:], fixed[2:], strict=False)]
-    linear = (
-        struct.pack(">d", 10_000.0) + struct.pack("<II", *fixed[:2]) + numpress_integers(second_differences)
-    )
-    heights = [1000.0, 20.0, 3.0, 400.0, 1.0]
-    method = "MS-Numpress linear zlib" if zipped else "MS-Numpress linear"
-    first = build.array("m/z array", zlib.compress(linear) if zipped else linear, compression=method)
-    slof = build.array("intensity array", numpress_slof(heights, 3000.0), compression="MS-Numpress slof")
-    pic = build.array(
-        "intensity array", numpress_integers([1000, 20, 3, 400, 1]), compression="MS-Numpress pic"
-    )
-    for second in (slof, pic):
-        spectrum = one(tmp_path, build.spectrum(1, fixed, heights, binary=first + second))
-        assert spectrum.mz.tolist() == [value / 10_000.0 for value in fixed]
-        assert spectrum.intensity == pytest.approx(np.array(heights) / 1000.0, rel=1e-3)
 
 
 GOOD = (50.5, 100.25, 195.0877)

@@ -58,7 +58,7 @@ def plot_margin(margins: npt.ArrayLike, correct: npt.ArrayLike, bins: int = 50) 
             axes.plot([], [], " ", label=f"no rival: {int((~finite).sum()):,}")
         axes.set_xlabel("margin (difference of cosines)")
         axes.set_ylabel("density")
-        _legend(axes)
+        _legend(axes, columns=1)
     return figure
 
 
@@ -162,6 +162,6 @@ def _percent(axes: Any, label: str) -> None:
     axes.set_xlabel(label)
 
 
-def _legend(axes: Any) -> None:
+def _legend(axes: Any, columns: int = 4) -> None:
     """Above the plot, where it hides nothing."""
-    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0.2)
+    axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2)

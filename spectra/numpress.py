@@ -53,7 +53,8 @@ def _linear(data: bytes, length: int) -> npt.NDArray[np.float64]:
         raise ValueError("linear data is cut off")
     for difference in _half_byte_integers(data[16:], max(0, length + 1 - len(values))):
         values.append(2 * values[-1] - values[-2] + difference)
-    return np.array(values, dtype=np.float64) / scale
+    with np.errstate(over="ignore"):
+        return np.array(values, dtype=np.float64) / scale
 
 
 def _pic(data: bytes, length: int) -> npt.NDArray[np.float64]:
@@ -68,7 +69,7 @@ def _half_byte_integers(data: bytes, limit: int) -> list[int]:
     position, end = 0, len(halves)
     while position < end and len(numbers) < limit:
         head = halves[position]
-        if position == end - 1 and head in (0, 8):
+        if position == end - 1 and head != 8:  # the other half of the last byte is filler
             break
         leading = head if head <= 8 else head - 8
         number = 0 if head <= 8 else (0xFFFFFFFF << (4 * (8 - leading))) & 0xFFFFFFFF

@@ -33,7 +33,7 @@ def numpress_integers(numbers: list[int]) -> bytes:
         while digits and digits[-1] == filler and (filler == 0 or len(digits) > 1):
             digits.pop()
         halves += [(8 - len(digits)) + (8 if filler and len(digits) < 8 else 0), *digits]
-    halves += [8] if len(halves) % 2 else []
+    halves += [0] if len(halves) % 2 else []
     return bytes(high << 4 | low for high, low in zip(halves[0::2], halves[1::2], strict=True))
 
 

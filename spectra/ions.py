@@ -90,11 +90,19 @@ def _read_adduct(
         notes.append(f"adduct {bare!r} names several, the first is used")
         bare = bare[: several.start()]
     try:
-        parsed = parse_adduct(bare, mode)
+        parsed = _parse(bare, mode)
     except AdductError:
         notes.append(f"adduct {bare!r} is not understood")
         return None, bare
     return parsed, parsed.name
+
+
+def _parse(text: str, mode: IonMode | None) -> Adduct:
+    """The adduct by its own sign; the ion mode only completes one without (``[M]`` in negative mode)."""
+    try:
+        return parse_adduct(text)
+    except AdductError:
+        return parse_adduct(text, mode)
 
 
 def _keep(notes: list[str], note: str | None) -> None:

@@ -137,3 +137,13 @@ def procrustes(source: Tensor, target: Tensor) -> Tensor:
     y = (target - target.mean(0)).double()
     u, _, vh = torch.linalg.svd(x.T @ y, full_matrices=False)
     return (u @ vh).T.to(source.dtype)
+
+
+def fingerprint_loss(log_odds: Tensor, prior: Tensor, bits: Tensor) -> Tensor:
+    """Binary cross-entropy of bits whose log-odds are given against their prior, mean over all bits.
+
+    Args:
+        log_odds: (B, D). prior: (D,) log-odds of each bit before any spectrum is seen.
+        bits: (B, D), above 0 = present.
+    """
+    return F.binary_cross_entropy_with_logits(log_odds + prior, (bits > 0).to(log_odds.dtype))

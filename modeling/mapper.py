@@ -70,12 +70,38 @@ class Temperature(nn.Module):
 
     def __init__(self, initial: float, trainable: bool) -> None:
         super().__init__()
-        self.initial = initial
+        self.initial, self.trainable = initial, trainable
         self.log_tau = nn.Parameter(torch.tensor(math.log(initial)), requires_grad=trainable)
+
+    def freeze_constants(self) -> None:
+        """Keep a constant temperature out of training."""
+        self.log_tau.requires_grad_(self.trainable)
 
     def forward(self) -> Tensor:
         """The temperature, ()."""
         return self.log_tau.exp().clamp(min=1e-6)
+
+
+class Prior(nn.Module):
+    """Log-odds of each bit of a molecular fingerprint before a spectrum is seen, (D,); fitted once, never trained."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.log_odds = nn.Parameter(torch.zeros(dim), requires_grad=False)
+
+    def freeze_constants(self) -> None:
+        """Keep the prior out of training."""
+        self.log_odds.requires_grad_(False)
+
+    def clip(self, mapped: Tensor, most: float) -> Tensor:
+        """Mapped spectra (…, D), evidence against this prior, with total log-odds within ±`most`."""
+        return (mapped + self.log_odds).clamp(-most, most) - self.log_odds.clamp(-most, most)
+
+    @torch.no_grad()
+    def fit(self, bits: Tensor) -> None:
+        """Set from fingerprints (N, D) of the training molecules, above 0 = present."""
+        share = (bits > 0).double().mean(0).clamp(1e-3, 1 - 1e-3)
+        self.log_odds.copy_(torch.logit(share))
 
 
 @torch.no_grad()
@@ -98,6 +124,8 @@ def init_bridge_weights(module: nn.Module, mapper_init: Literal["orthogonal", "x
         set_w = init.orthogonal_ if mapper_init == "orthogonal" else init.xavier_uniform_
         set_w(module.W.weight)
         init.zeros_(module.W.bias)
+    elif isinstance(module, Prior):
+        init.zeros_(module.log_odds)
     elif isinstance(module, Temperature):
         init.constant_(module.log_tau, math.log(module.initial))
 
@@ -117,8 +145,12 @@ def encoder_blocks(encoder: nn.Module) -> list[nn.Module]:
     lists = [
         list(module)
         for module in encoder.modules()
-        if isinstance(module, nn.ModuleList) and len(module) and isinstance(module[0], GradientCheckpointingLayer)
+        if isinstance(module, nn.ModuleList)
+        and len(module)
+        and isinstance(module[0], GradientCheckpointingLayer)
     ]
     if not lists:
-        raise ValueError(f"{type(encoder).__name__} has no list of transformer blocks; use unfreeze_last 0 or -1")
+        raise ValueError(
+            f"{type(encoder).__name__} has no list of transformer blocks; use unfreeze_last 0 or -1"
+        )
     return max(lists, key=lambda blocks: sum(p.numel() for block in blocks for p in block.parameters()))

@@ -108,6 +108,14 @@ TINY = {
 }
 
 
+class FirstToken(nn.Module):
+    """Pools by taking the first token, [CLS], as it is."""
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """(B, L, d) to (B, d)."""
+        return hidden[:, 0]
+
+
 @register_model(
     "smiles-roberta",
     kind="molecule-encoder",
@@ -117,7 +125,7 @@ TINY = {
     tiny=TINY,
 )
 class SmilesRobertaModel(RobertaModel):
-    """RoBERTa encoder of SMILES tokens; the molecule vector is ``last_hidden_state[:, 0]``, (B, hidden_size).
+    """RoBERTa encoder of SMILES tokens; the molecule vector, `pooler_output`, is ``last_hidden_state[:, 0]``, (B, hidden_size).
 
     Inputs are `input_ids` and `attention_mask`, int64 (B, L), of `msformers.tokenization.smiles`. There is no tanh
     pooler. State-dict keys are those of transformers' `RobertaModel`, so its checkpoints load.
@@ -130,6 +138,7 @@ class SmilesRobertaModel(RobertaModel):
 
     def __init__(self, config: SmilesRobertaConfig) -> None:
         super().__init__(config, add_pooling_layer=False)
+        self.pooler = FirstToken()
 
 
 @register_head("smiles-roberta", "AutoModelForPreTraining", "AutoModelForMaskedLM")
@@ -185,7 +194,7 @@ class SmilesRobertaForPreTraining(RobertaPreTrainedModel):
             kwargs: passed to the encoder (`output_hidden_states`, …).
         """
         hidden = self.roberta(input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-        cls = hidden.last_hidden_state[:, 0]
+        cls = hidden.pooler_output
         output = SmilesPreTrainingOutput(
             logits=self.lm_head(hidden.last_hidden_state),
             descriptors=self.descriptor_head(cls) if self.descriptor_head is not None else None,

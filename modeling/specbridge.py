@@ -10,20 +10,23 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import AutoModel, PreTrainedModel
 
-from .alignment import (
-    alignment_loss,
-    hard_negative_loss,
-    orthogonality_loss,
-    same_group_mask,
-    symmetric_info_nce,
-)
+from .alignment import same_group_mask
 from .base import SpectrumPreTrainedModel
 from .dreams import DreamsConfig
-from .mapper import Mapper, ProjectionHead, Temperature, encoder_blocks, init_bridge_weights, masked_mean
+from .mapper import (
+    Mapper,
+    Prior,
+    ProjectionHead,
+    Temperature,
+    encoder_blocks,
+    init_bridge_weights,
+    masked_mean,
+)
 from .outputs import SpecBridgeOutput
 from .registry import MODELS, register_head, register_model
 from .smiles_roberta import SmilesRobertaConfig
 from .specbridge_config import CHEMBERTA, PAPER_MODE, SpecBridgeConfig
+from .specbridge_loss import bridge_losses
 
 __all__ = ["CHEMBERTA", "PAPER_MODE", "SpecBridgeConfig", "SpecBridgeModel", "SpecBridgeOutput"]
 
@@ -43,6 +46,7 @@ TINY = {
     kind="retrieval",
     paper="arXiv 2601.17204",
     licence="Apache-2.0",
+    lora=("q_proj", "v_proj"),
     tiny=TINY,
     extractor="tokenization.spectrum:SpectrumFeatureExtractor",
 )
@@ -61,15 +65,15 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
         self.spectrum_encoder: PreTrainedModel = AutoModel.from_config(config.spectrum_config)
         # DreaMS can leave out the last layer's work for all tokens but the pooled one
         self._has_pooled_only = "pooled_only" in signature(self.spectrum_encoder.forward).parameters
-        constants = [name for name, p in self.spectrum_encoder.named_parameters() if not p.requires_grad]
-        self._constants = frozenset(constants)  # such as the Fourier frequencies of DreaMS
         self.molecule_encoder: PreTrainedModel = AutoModel.from_config(config.molecule_config)
         width = int(config.spectrum_config.hidden_size)  # type: ignore[union-attr]
-        self.projection = ProjectionHead(
-            width, config.projection_hidden, config.projection_dim, config.projection_norm
-        )
+        self.projection: ProjectionHead | None = None
+        if config.projection:
+            self.projection = ProjectionHead(
+                width, config.projection_hidden, config.projection_dim, config.projection_norm
+            )
         self.mapper = Mapper(
-            config.projection_dim,
+            config.projection_dim if config.projection else width,
             config.hidden_size,
             config.mapper_hidden,
             config.n_blocks,
@@ -87,12 +91,18 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
         self.temperature: Temperature | None = None
         if config.uses_temperature:
             self.temperature = Temperature(config.temperature_init, config.temperature_trainable)
+        self.prior: Prior | None = Prior(config.hidden_size) if config.objective == "fingerprint" else None
+        self.freeze_constants()
         self.post_init()
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         init_bridge_weights(module, self.config.mapper_init)
+
+    def freeze_constants(self) -> None:
+        """Keep the molecule encoder out of training."""
+        self.molecule_encoder.requires_grad_(False)
 
     @classmethod
     def from_encoders(
@@ -124,11 +134,12 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
             Number of trainable parameters.
         """
         count = self.config.unfreeze_last if unfreeze_last is None else unfreeze_last
-        self.molecule_encoder.requires_grad_(False)
-        for name, parameter in self.spectrum_encoder.named_parameters():
-            parameter.requires_grad_(count < 0 and name not in self._constants)
+        self.spectrum_encoder.requires_grad_(count < 0)
         for block in encoder_blocks(self.spectrum_encoder)[-count:] if count > 0 else ():
             block.requires_grad_(True)
+        for module in self.modules():
+            if hasattr(module, "freeze_constants"):  # such as the Fourier frequencies of DreaMS
+                module.freeze_constants()
         return sum(parameter.numel() for parameter in self.parameters() if parameter.requires_grad)
 
     def train(self, mode: bool = True) -> SpecBridgeModel:
@@ -153,12 +164,14 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
             (B, D); unit vectors with `normalize_targets`.
         """
         mapped = self.mapper(self.encode_spectra(peaks, attention_mask, **spectrum_inputs))
+        if self.prior is not None:
+            mapped = self.prior.clip(mapped, self.config.logit_clip)
         return F.normalize(mapped, dim=-1) if self.config.normalize_targets else mapped
 
     def encode_spectra(
         self, peaks: Tensor, attention_mask: Tensor | None = None, **spectrum_inputs: Any
     ) -> Tensor:
-        """Unit vectors z_s before the mapper, (B, projection_dim); arguments as in `get_spectrum_features`."""
+        """Vectors before the mapper, (B, projection_dim), of unit length; without a head the encoder's own."""
         precursor = self.config.pooling == "precursor"
         if precursor and self._has_pooled_only:
             spectrum_inputs["pooled_only"] = True
@@ -166,9 +179,13 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
             peaks, attention_mask=attention_mask, return_dict=True, **spectrum_inputs
         )
         if precursor:
-            return F.normalize(self.projection(output.pooler_output), dim=-1)
-        real = peaks[..., 0] > 0 if attention_mask is None else (peaks[..., 0] > 0) & attention_mask.bool()
-        return F.normalize(self.projection(masked_mean(output.last_hidden_state, real)), dim=-1)
+            pooled = output.pooler_output
+        else:
+            real = (
+                peaks[..., 0] > 0 if attention_mask is None else (peaks[..., 0] > 0) & attention_mask.bool()
+            )
+            pooled = masked_mean(output.last_hidden_state, real)
+        return pooled if self.projection is None else F.normalize(self.projection(pooled), dim=-1)
 
     def encode_molecules(
         self, input_ids: Tensor, attention_mask: Tensor | None = None, **molecule_inputs: Any
@@ -248,7 +265,19 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
             negatives = self._negatives(negative_input_ids, negative_attention_mask, negative_embeds)
             ignore = None if molecule_ids is None else same_group_mask(molecule_ids)
             output["molecule_embeds"] = target
-            self._score(output, embeds, target, negatives, negative_mask, ignore)
+            losses = bridge_losses(
+                self.config,
+                self.mapper.W.weight,
+                embeds,
+                target,
+                temperature=None if self.temperature is None else self.temperature(),
+                prior=None if self.prior is None else self.prior.log_odds,
+                negatives=negatives,
+                negative_mask=negative_mask,
+                ignore=ignore,
+            )
+            for name, value in losses.items():
+                output[name] = value
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return output if use_dict else output.to_tuple()
 
@@ -263,34 +292,3 @@ class SpecBridgeModel(SpectrumPreTrainedModel):
             return self._molecules(None, None, encoded)
         flat = self._molecules(ids.flatten(0, 1), None if mask is None else mask.flatten(0, 1), None)
         return None if flat is None else flat.unflatten(0, ids.shape[:2])
-
-    def _score(
-        self,
-        output: SpecBridgeOutput,
-        embeds: Tensor,
-        target: Tensor,
-        negatives: Tensor | None,
-        negative_mask: Tensor | None,
-        ignore: Tensor | None,
-    ) -> None:
-        """Fill in the losses of the configured objective."""
-        config = self.config
-        ortho = orthogonality_loss(self.mapper.W.weight.float(), config.orthogonality_reduction)
-        loss = config.orthogonality_weight * ortho
-        output["orthogonality_loss"] = ortho.detach()
-        if config.objective == "align":
-            aligned = alignment_loss(embeds.float(), target.float(), config.normalize_targets)
-            output["alignment_loss"] = aligned.detach()
-            loss = loss + config.alignment_weight * aligned
-        if self.temperature is not None:
-            tau = self.temperature()
-            if config.objective == "hard_negative":
-                if negatives is None:
-                    raise ValueError("objective 'hard_negative' needs negative_embeds or negative_input_ids")
-                pair = (embeds.float(), target.float(), negatives.float())
-                contrast = hard_negative_loss(*pair, tau, negative_mask, config.in_batch_negatives, ignore)
-            else:
-                contrast = symmetric_info_nce(embeds.float(), target.float(), tau, ignore)
-            output["contrastive_loss"] = contrast.detach()
-            loss = loss + (config.contrastive_weight if config.objective == "align" else 1.0) * contrast
-        output["loss"] = loss

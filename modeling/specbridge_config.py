@@ -40,13 +40,16 @@ class SpecBridgeConfig(MsFormersConfig):
         pooling: spectrum vector: the encoder's own ("precursor") or the mean of tokens with m/z > 0 ("mean_peaks").
         prepend_precursor: whether `peaks` start with the precursor (the feature extractor does it).
         projection_hidden, projection_dim: widths of the two-layer GELU head; projection_norm: its LayerNorm.
+        projection: whether there is such a head (with unit vectors after it); without it W maps the encoder's vector.
         mapper_hidden, n_blocks, mapper_dropout: residual blocks after W.
         mapper_init: "orthogonal" (WWᵀ = I) or "xavier" (ablation).
         molecule_pooling: "cls" (first token), "mean" (over the mask) or "pooler_output".
         molecule_projection_dim: width of a trained head on the frozen molecule vectors; None = none, as published.
         normalize_targets: compare and return unit vectors (paper); else raw (code).
         score: similarity that ranks, "cosine" (paper) or "dot" (code).
-        objective: "align", "contrastive" (symmetric InfoNCE) or "hard_negative" (own wrong candidates per spectrum).
+        objective: "align", "contrastive" (symmetric InfoNCE), "hard_negative" (own wrong candidates per spectrum), or
+            "fingerprint": molecules are bit vectors, a mapped spectrum holds each bit's log-odds against its prior.
+        logit_clip: largest log-odds of a bit in "fingerprint".
         alignment_weight: of the mean squared error in "align".
         contrastive_weight: of InfoNCE added to "align"; the other objectives have weight 1.
         orthogonality_weight, orthogonality_reduction: the code's 1e-3 · 1e-3 · mean, or the paper's 1e-3 · ‖·‖²_F.
@@ -65,6 +68,7 @@ class SpecBridgeConfig(MsFormersConfig):
     projection_hidden: int = 2048
     projection_dim: int = 2048
     projection_norm: bool = True
+    projection: bool = True
     mapper_hidden: int = 2048
     n_blocks: int = 8
     mapper_dropout: float = 0.0
@@ -73,7 +77,8 @@ class SpecBridgeConfig(MsFormersConfig):
     molecule_projection_dim: int | None = None
     normalize_targets: bool = False
     score: Literal["cosine", "dot"] = "dot"
-    objective: Literal["align", "contrastive", "hard_negative"] = "align"
+    objective: Literal["align", "contrastive", "hard_negative", "fingerprint"] = "align"
+    logit_clip: float = 6.9
     alignment_weight: float = 5.0
     contrastive_weight: float = 0.0
     orthogonality_weight: float = 1e-6
@@ -104,7 +109,7 @@ class SpecBridgeConfig(MsFormersConfig):
     @property
     def uses_temperature(self) -> bool:
         """Whether a loss term has a temperature."""
-        return self.objective != "align" or self.contrastive_weight > 0
+        return self.objective in ("contrastive", "hard_negative") or self.contrastive_weight > 0
 
 
 def _encoder_config(given: Any, default: Mapping[str, Any], name: str) -> PreTrainedConfig:

@@ -116,6 +116,21 @@ def load_tables(path: Any, recipe: Recipe) -> tuple[SpectrumTable, SpectrumTable
     return train, load_spectra_table(path, folds, licences, limit=limit, **common)
 
 
+def build_collator(
+    config: DreamsConfig, extractor: DreamsFeatureExtractor, data: dict[str, Any], seed: int
+) -> ExactCollator:
+    """The masking of a recipe."""
+    collator = DreamsPreTrainingCollator(
+        extractor,
+        config.num_mz_bins,
+        config.mz_bin_size,
+        config.mask_value,
+        data.get("mask_fraction", 0.3),
+        data.get("shift_probability", 0.2),
+    )
+    return ExactCollator(collator, seed)
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command line; returns the validation loss."""
     start_logging()
@@ -132,14 +147,6 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     if pairs:
         train, held_out = RunPairs(train, recipe.seed), RunPairs(held_out, recipe.seed)
     extractor = DreamsFeatureExtractor(config.n_highest_peaks, config.precursor_intensity)
-    collator = DreamsPreTrainingCollator(
-        extractor,
-        config.num_mz_bins,
-        config.mz_bin_size,
-        config.mask_value,
-        data.get("mask_fraction", 0.3),
-        data.get("shift_probability", 0.2),
-    )
     by_length = data.get("batch_by_length", True) and not pairs
     trainer = EpochTrainer(
         model=model,
@@ -148,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         ),
         train_dataset=train,
         eval_dataset=held_out,
-        data_collator=ExactCollator(collator, recipe.seed),
+        data_collator=build_collator(config, extractor, data, recipe.seed),
         processing_class=extractor,
         lengths=tables[0].n_peaks if by_length else None,
     )

@@ -160,6 +160,13 @@ def canonical(smiles: Sequence[str]) -> list[str]:
     return result
 
 
+def build_tokenizer(settings: dict[str, Any], smiles: Sequence[str]) -> PreTrainedTokenizerFast:
+    """The tokenizer of a recipe: with its default bracket atoms, or with those frequent in the corpus."""
+    corpus = settings.get("bracket_atoms") == "corpus"
+    atoms = frequent_bracket_atoms(smiles) if corpus else BRACKET_ATOMS
+    return build_smiles_tokenizer(atoms, max_length=settings.get("max_length", 256))
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command line; returns the validation losses."""
     start_logging()
@@ -169,16 +176,12 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     set_seed(recipe.seed)
     pool = MoleculePool.load(args.data, data.get("limit"), recipe.seed)
     smiles = canonical(pool.smiles) if data.get("canonicalise", True) else pool.smiles
-    atoms = BRACKET_ATOMS
-    if model_settings.get("bracket_atoms") == "corpus":
-        atoms = frequent_bracket_atoms(smiles)
-    max_length = model_settings.get("max_length", 256)
-    tokenizer = build_smiles_tokenizer(atoms, max_length=max_length)
+    tokenizer = build_tokenizer(model_settings, smiles)
     fields = dict(model_settings.get("config", {}))
     bits, names = fields.get("fingerprint_bits", 0), list(data.get("descriptors", []))
     targets = molecule_targets(smiles, names, bits, data.get("fingerprint_radius", 2), args.output / "cache")
     means, scales = _standardise(targets["descriptors"])
-    fields |= {"vocab_size": len(tokenizer), "max_position_embeddings": max_length + 4}
+    fields |= {"vocab_size": len(tokenizer), "max_position_embeddings": tokenizer.model_max_length + 4}
     fields |= {"descriptor_names": names, "descriptor_means": means, "descriptor_scales": scales}
     model = SmilesRobertaForPreTraining(SmilesRobertaConfig(**fields))
     train, held_out = _datasets(smiles, targets, tokenizer, data.get("eval_size", 2000), recipe.seed)

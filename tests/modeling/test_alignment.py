@@ -94,7 +94,13 @@ def test_the_gradient_of_the_temperature_is_finite_where_pairs_are_masked():
     tau = torch.tensor(0.5, requires_grad=True)
     ignore = same_group_mask(torch.tensor([1, 1]))
     loss = hard_negative_loss(
-        PREDICTED, TARGET, torch.ones(2, 2, 2), tau, torch.tensor([[1, 0], [0, 0]]), in_batch=True, ignore=ignore
+        PREDICTED,
+        TARGET,
+        torch.ones(2, 2, 2),
+        tau,
+        torch.tensor([[1, 0], [0, 0]]),
+        in_batch=True,
+        ignore=ignore,
     )
     (loss + symmetric_info_nce(PREDICTED, TARGET, tau, ignore)).backward()
     assert tau.grad.isfinite()

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from contract import SPECTRA, ModelContract
 from transformers import AutoModel, AutoModelForMaskedLM, RobertaConfig, RobertaModel
 
 from msformers.modeling.registry import MODELS
@@ -11,6 +12,25 @@ from msformers.modeling.smiles_roberta import SmilesRobertaForPreTraining, Smile
 from msformers.tokenization.smiles import build_smiles_tokenizer
 
 SMILES = ["CC(=O)Oc1ccccc1C(=O)O", "Oc1ccccc1", "CCN(CC)CC"]
+
+
+class TestSmilesRoberta(ModelContract):
+    name = "smiles-roberta"
+
+    def inputs(self, spectra=SPECTRA):
+        """A molecule for each spectrum of the contract, by its number of peaks."""
+        smiles = [SMILES[len(spectrum["mz"]) % 3] for spectrum in spectra]
+        return dict(build_smiles_tokenizer()(smiles, padding=True, return_tensors="pt"))
+
+    def training_inputs(self, model_class):
+        inputs = self.inputs()
+        if model_class is SmilesRobertaForPreTraining:
+            inputs |= {
+                "labels": inputs["input_ids"],
+                "descriptors": torch.ones(2, 2),
+                "fingerprints": torch.ones(2, 64),
+            }
+        return inputs
 
 
 def tiny(cls=SmilesRobertaForPreTraining, **fields):

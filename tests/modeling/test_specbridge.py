@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from contract import SPECTRA as CONTRACT_SPECTRA
+from contract import ModelContract
 from torch import nn
 from torch.nn import functional as F
 from transformers import AutoModel
@@ -18,9 +20,31 @@ from msformers.tokenization.spectrum import SpectrumFeatureExtractor
 SPECTRA = [
     {"mz": [50.1, 80.2, 121.3], "intensity": [0.2, 1.0, 0.4], "precursor_mz": 181.07},
     {"mz": [44.05, 61.0], "intensity": [1.0, 0.3], "precursor_mz": 95.04},
-    {"mz": [40.0 + 7 * k for k in range(9)], "intensity": [0.1 * (k + 1) for k in range(9)], "precursor_mz": 300.2},
+    {
+        "mz": [40.0 + 7 * k for k in range(9)],
+        "intensity": [0.1 * (k + 1) for k in range(9)],
+        "precursor_mz": 300.2,
+    },
 ]
 SMILES = ["CC(=O)Oc1ccccc1C(=O)O", "Oc1ccccc1", "CCN(CC)CC"]
+
+
+class TestSpecBridge(ModelContract):
+    """In the paper's mode: the published code's depends on the batch, which is tested below."""
+
+    name = "specbridge"
+
+    def inputs(self, spectra=CONTRACT_SPECTRA):
+        return paper_batch(spectra)
+
+    def build(self, model_class, **overrides):
+        return super().build(model_class, **{**PAPER_MODE, **overrides})
+
+    def training_inputs(self, model_class):
+        return {
+            **self.inputs(),
+            "target_embeds": torch.randn(2, 32, generator=torch.Generator().manual_seed(0)),
+        }
 
 
 def tiny(**fields) -> SpecBridgeModel:
@@ -118,7 +142,9 @@ def test_fixed_length_does_not_depend_on_the_batch(padding):
 def test_both_paddings_give_the_same_vectors():
     model = tiny(**PAPER_MODE)
     collapsed = model.get_spectrum_features(**paper_batch())
-    assert torch.allclose(collapsed, model.get_spectrum_features(**paper_batch(padding="max_length")), atol=1e-5)
+    assert torch.allclose(
+        collapsed, model.get_spectrum_features(**paper_batch(padding="max_length")), atol=1e-5
+    )
     assert torch.allclose(collapsed.norm(dim=-1), torch.ones(3), atol=1e-5)
 
 
@@ -194,7 +220,18 @@ def test_gradients_reach_what_is_trained_and_nothing_else():
     assert not model.train().spectrum_encoder.training
 
 
-@pytest.mark.parametrize("fields", [{}, {**PAPER_MODE, "objective": "contrastive", "molecule_projection_dim": 20}])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {
+            **PAPER_MODE,
+            "objective": "contrastive",
+            "molecule_projection_dim": 20,
+            "temperature_trainable": False,
+        },
+    ],
+)
 def test_save_and_load(fields, tmp_path):
     model = tiny(**fields)
     with torch.no_grad():
@@ -203,6 +240,10 @@ def test_save_and_load(fields, tmp_path):
     model.save_pretrained(tmp_path)
     loaded, info = SpecBridgeModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(info.values())
+    for ours, theirs in zip(model.parameters(), loaded.parameters(), strict=True):
+        assert ours.requires_grad == theirs.requires_grad
+    loaded.set_trainable(-1)
+    assert not loaded.spectrum_encoder.embeddings.fourier.frequencies.requires_grad
     for name, tensor in model.state_dict().items():
         assert torch.equal(tensor, loaded.state_dict()[name]), name
     batch = code_batch() if not fields else paper_batch()
@@ -220,7 +261,9 @@ def test_from_encoders_keeps_their_weights():
     )
     for end in ("spectrum_encoder", "molecule_encoder"):
         theirs = getattr(source, end).state_dict()
-        assert all(torch.equal(value, theirs[name]) for name, value in getattr(model, end).state_dict().items())
+        assert all(
+            torch.equal(value, theirs[name]) for name, value in getattr(model, end).state_dict().items()
+        )
     assert len(model.mapper.blocks) == 0
 
 

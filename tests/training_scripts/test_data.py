@@ -114,5 +114,5 @@ def test_candidates(data):
 def test_a_missing_table_is_named(tmp_path):
     from data import load_spectra_table
 
-    with pytest.raises(FileNotFoundError, match="massbank_msms.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"massbank_msms\.parquet"):
         load_spectra_table(tmp_path, ("train",))

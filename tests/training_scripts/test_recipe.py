@@ -29,7 +29,7 @@ def test_overrides_and_what_is_refused(tmp_path):
     assert recipe.model["bridge"]["n_blocks"] == 7 and recipe.seed == 3 and recipe.data["limit"] is None
     with pytest.raises(FileNotFoundError, match="paper, small, tiny"):
         load_recipe("align_specbridge", "huge")
-    with pytest.raises(ValueError, match="section.key=value"):
+    with pytest.raises(ValueError, match=r"section\.key=value"):
         load_recipe("align_specbridge", "tiny", ["steps=3"])
     path = tmp_path / "own.yaml"
     path.write_text("optimizer: {}\n")

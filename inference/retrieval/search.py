@@ -78,10 +78,17 @@ def rank_open(queries: Floats, blocks: Iterable[tuple[int, Floats]], top_k: int)
     scores = np.empty((len(queries), 0), dtype=np.float32)
     rows = np.empty((len(queries), 0), dtype=np.int64)
     for start, block in blocks:
-        block_scores = queries @ block.T
-        block_rows = np.broadcast_to(np.arange(start, start + len(block)), block_scores.shape)
-        scores, rows = np.hstack([scores, block_scores]), np.hstack([rows, block_rows])
-        if scores.shape[1] > width:
-            kept = np.sort(np.argpartition(-scores, width - 1, axis=1)[:, :width], axis=1)
-            scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
+        new_scores = queries @ block.T
+        new = _best_columns(new_scores, width)
+        scores = np.hstack([scores, np.take_along_axis(new_scores, new, 1)])
+        rows = np.hstack([rows, new + start])
+        kept = _best_columns(scores, width)
+        scores, rows = np.take_along_axis(scores, kept, 1), np.take_along_axis(rows, kept, 1)
     return [rank_rows(s, r, top_k) for s, r in zip(scores, rows, strict=True)]
+
+
+def _best_columns(scores: Floats, width: int) -> npt.NDArray[np.int64]:
+    """Per row the columns of the `width` highest scores, ascending."""
+    if scores.shape[1] <= width:
+        return np.broadcast_to(np.arange(scores.shape[1]), scores.shape)
+    return np.sort(np.argpartition(-scores, width - 1, axis=1)[:, :width], axis=1)

@@ -45,7 +45,7 @@ class DreamsEmbeddings(nn.Module):
         The published pair bias is ``sum_d (f_i - f_j)_d`` over the Fourier part f. Softmax ignores what is constant in
         a row, so it equals the key bias ``-sum_d f_jd``.
         """
-        dtype = self.peak_mlp.layers[0].weight.dtype
+        dtype = next(self.peak_mlp.parameters()).dtype
         mz, intensity = peaks.unbind(-1)
         # in parts: the features of 512 tokens are 25 MB, which the allocator reuses instead of asking the system
         parts = [self.fourier_mlp(self.fourier(part).to(dtype)) for part in mz.flatten().split(512)]
@@ -265,7 +265,8 @@ class DreamsForSpectrumEmbedding(DreamsPreTrainedModel):
         embeddings = self.head(encoded.pooler_output)
         loss = None
         if triplets is not None:
-            loss = cosine_triplet_loss(*embeddings[triplets].unbind(1), margin=self.config.triplet_margin)
+            anchor, positive, negative = embeddings[triplets].unbind(1)
+            loss = cosine_triplet_loss(anchor, positive, negative, margin=self.config.triplet_margin)
         return SpectrumEmbeddingOutput(
             loss=loss,
             embeddings=embeddings,

@@ -80,7 +80,7 @@ class FourierFrequencies(nn.Module):
 
     def forward(self, mz: torch.Tensor) -> torch.Tensor:
         """m/z (...,) in Th to features (..., 2n) float32."""
-        frequencies = self.frequencies
+        frequencies: torch.Tensor = self.frequencies
         if frequencies.dtype != torch.float32:  # a loader or sharder cast it: take the exact ones instead
             frequencies = period_frequencies(self.min_period, self.max_period).to(mz.device)
         return fourier_features(mz, frequencies)

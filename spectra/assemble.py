@@ -61,7 +61,8 @@ def assemble(
     ion_fields = ion.charge, ion.adduct, ion.ion_mode, energy, time
     about = None if level is None else parse_ms_level(level), instrument, name
     place = index, native_id, path, record.line
-    return Spectrum(mz, intensity, precursor, *ion_fields, *about, *molecule, *place, record.fields, notes)
+    # mypy loses the positions behind the first starred tuple
+    return Spectrum(mz, intensity, precursor, *ion_fields, *about, *molecule, *place, record.fields, notes)  # type: ignore[arg-type]
 
 
 def _precursor(record: Record, notes: Notes) -> tuple[float | None, Notes]:

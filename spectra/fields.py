@@ -76,8 +76,8 @@ def parse_precursor(text: str) -> Precursor:
         first = parse_precursor(stages[0])
         for stage in stages[1:]:
             parse_precursor(stage)
-        note = f"precursor m/z of {len(stages)} stages {text.strip()!r}, the first is used"
-        return Precursor(first.mz, note, last_stage=stages[-1].strip())
+        used = f"precursor m/z of {len(stages)} stages {text.strip()!r}, the first is used"
+        return Precursor(first.mz, used, last_stage=stages[-1].strip())
     if len(tokens) in (2, 3) and _MZ_TEXT.fullmatch(text.strip()) is None:
         first = parse_precursor(tokens[0])
         _number(tokens[1], "precursor intensity")

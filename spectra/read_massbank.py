@@ -10,8 +10,10 @@ from .record import Dialect, Draft, Fault, Record
 from .source import Source
 from .spectrum import Problem, Spectrum
 
-_WITH_SUBTAG = ("AC$MASS_SPECTROMETRY", "AC$CHROMATOGRAPHY", "AC$GENERAL", "MS$FOCUSED_ION")
-_WITH_SUBTAG += ("MS$DATA_PROCESSING", "CH$LINK", "SP$LINK")
+_WITH_SUBTAG = (
+    *("AC$MASS_SPECTROMETRY", "AC$CHROMATOGRAPHY", "AC$GENERAL", "MS$FOCUSED_ION"),
+    *("MS$DATA_PROCESSING", "CH$LINK", "SP$LINK"),
+)
 _MINUTES = 60.0
 
 

@@ -148,7 +148,7 @@ def spectrum_from_row(row: Mapping[str, Any]) -> Spectrum:
     metadata = json.loads(row.get("metadata") or "{}")
     if not isinstance(metadata, dict):
         raise ValueError("not an object")
-    plain = {name: row.get(name) for name in _PLAIN}
+    plain: dict[str, Any] = {name: row.get(name) for name in _PLAIN}
     plain["index"], plain["native_id"] = plain["index"] or 0, plain["native_id"] or ""
     return Spectrum(mz, intensity, **plain, metadata=metadata, notes=notes)
 

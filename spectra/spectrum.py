@@ -72,6 +72,10 @@ class Problem:
 
     def __str__(self) -> str:
         """One line in the file's own terms, such as ``run.mgf:1042 (TITLE=x): PEPMASS 'abc' is not a number``."""
-        place = f"{self.path or '<memory>'}:{self.line}" if self.line is not None else f"{self.path or '<memory>'}"
+        place = (
+            f"{self.path or '<memory>'}:{self.line}"
+            if self.line is not None
+            else f"{self.path or '<memory>'}"
+        )
         remedy = f"; {self.remedy}" if self.remedy else ""
         return f"{place} (#{self.index} {self.native_id}): {self.field} {self.value!r} {self.reason}{remedy}"

@@ -47,7 +47,7 @@ class Stub:
 
     def __new__(cls, *arguments: Any, **keywords: Any) -> Stub:
         """Accept any arguments."""
-        self = super().__new__(cls)
+        self: Any = super().__new__(cls)
         self.arguments, self.state = (arguments, keywords), None
         return self
 

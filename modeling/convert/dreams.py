@@ -183,7 +183,7 @@ def _load_exactly(model: torch.nn.Module, weights: dict[str, torch.Tensor], path
             f"checkpoint {found.get(name)}, model {expected.get(name)}"
         )
     model.load_state_dict(weights, strict=True, assign=True)
-    config = model.config
+    config: Any = model.config
     known = period_frequencies(config.fourier_min_period, config.fourier_max_period)
     if not torch.equal(weights[frequencies], known):
         raise ValueError(

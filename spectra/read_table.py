@@ -141,7 +141,8 @@ def spectrum_from_row(row: Mapping[str, Any]) -> Spectrum:
         ValueError: `metadata` is not a JSON object.
     """
     mz, intensity = np.asarray(row["mz"], np.float64), np.asarray(row["intensity"], np.float32)
-    notes = tuple(row.get("notes") or ())
+    said = row.get("notes")
+    notes = () if said is None else tuple(map(str, said))
     if not _is_clean(mz, intensity):
         mz, intensity, repairs = clean_peaks(mz, intensity)
         notes += tuple(repairs)
@@ -151,6 +152,12 @@ def spectrum_from_row(row: Mapping[str, Any]) -> Spectrum:
     plain: dict[str, Any] = {name: row.get(name) for name in _PLAIN}
     plain["index"], plain["native_id"] = plain["index"] or 0, plain["native_id"] or ""
     return Spectrum(mz, intensity, **plain, metadata=metadata, notes=notes)
+
+
+def _plain(value: Any) -> Any:
+    """A Python value of what a formatted dataset gives: scalars of arrays out of them, NaN (a null) to None."""
+    value = value.item() if hasattr(value, "item") else value
+    return None if value != value else value
 
 
 def _is_clean(mz: np.ndarray, intensity: np.ndarray) -> bool:

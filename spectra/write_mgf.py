@@ -70,12 +70,12 @@ def header_lines(spectrum: Spectrum, names: dict[str, str]) -> Iterator[tuple[st
         values["charge"] = f"{abs(spectrum.charge)}{sign}"
     if spectrum.collision_energy is not None:
         values["collision_energy"] = f"{np.format_float_positional(spectrum.collision_energy, trim='0')} eV"
+    rank = ID_KEYS.index(CANONICAL[names["native_id"]])
+    if any(key in spectrum.metadata for key in ID_KEYS[: rank + 1]):
+        names = {**names, "native_id": "NATIVE_ID"}
     for name, value in values.items():
         if value is not None:
             yield names[name], _one_line(value)
-    rank = ID_KEYS.index(CANONICAL[names["native_id"]])
-    if spectrum.native_id and any(key in spectrum.metadata for key in ID_KEYS[: rank + 1]):
-        yield "NATIVE_ID", _one_line(spectrum.native_id)
     for key, value in spectrum.metadata.items():
         canonical = CANONICAL[key]
         if canonical:

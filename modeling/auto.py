@@ -6,7 +6,7 @@ from collections import OrderedDict
 from typing import Any
 
 import transformers
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer
 from transformers.models.auto.auto_factory import _BaseAutoModelClass, _LazyAutoMapping
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
@@ -54,8 +54,10 @@ def auto_class(name: str) -> Any:
     return found
 
 
-def register_entry(entry: ModelEntry, extractor_class: type | None = None) -> None:
-    """Make `entry` loadable by AutoConfig, AutoModel, its heads' Auto classes and AutoFeatureExtractor."""
+def register_entry(
+    entry: ModelEntry, extractor_class: type | None = None, tokenizer_class: type | None = None
+) -> None:
+    """Make `entry` loadable by AutoConfig, AutoModel, its heads' Auto classes, AutoFeatureExtractor and AutoTokenizer."""
     AutoConfig.register(entry.model_type, entry.config_class, exist_ok=True)
     AutoModel.register(entry.config_class, entry.model_class, exist_ok=True)
     for name, head in entry.heads.items():
@@ -63,3 +65,5 @@ def register_entry(entry: ModelEntry, extractor_class: type | None = None) -> No
         auto_class(name).register(entry.config_class, head, exist_ok=True)
     if extractor_class is not None:
         AutoFeatureExtractor.register(entry.config_class, extractor_class, exist_ok=True)
+    if tokenizer_class is not None:
+        AutoTokenizer.register(entry.config_class, tokenizer_class=tokenizer_class, exist_ok=True)

@@ -22,6 +22,7 @@ class ModelEntry:
         lora: module names that `peft.LoraConfig(target_modules=...)` should adapt.
         tiny: config arguments of a model small enough for tests (under 100 k parameters where possible).
         extractor: "module:Class" of the feature extractor, module relative to `msformers`; None if there is none.
+        tokenizer: "module:Class" of the molecule tokenizer, if the model needs one of ours.
         heads: own or stock Auto class name to head class.
     """
 
@@ -33,6 +34,7 @@ class ModelEntry:
     lora: tuple[str, ...] = ()
     tiny: dict[str, Any] = field(default_factory=dict)
     extractor: str | None = None
+    tokenizer: str | None = None
     heads: dict[str, type] = field(default_factory=dict)
 
     @property
@@ -67,6 +69,7 @@ def register_model(
     lora: tuple[str, ...] = (),
     tiny: dict[str, Any] | None = None,
     extractor: str | None = None,
+    tokenizer: str | None = None,
 ) -> Callable[[ModelT], ModelT]:
     """Register the decorated base model under `name`; see `ModelEntry` for the arguments.
 
@@ -78,8 +81,12 @@ def register_model(
     def decorate(cls: ModelT) -> ModelT:
         if not isinstance(getattr(cls, "config_class", None), type):
             # with postponed annotations transformers reads `config: X` as the text "X"
-            raise TypeError(f"{cls.__name__} needs the class attribute config_class = <its configuration class>")
-        entry = ModelEntry(name, cls, kind, paper, licence, tuple(lora), dict(tiny or {}), extractor)
+            raise TypeError(
+                f"{cls.__name__} needs the class attribute config_class = <its configuration class>"
+            )
+        entry = ModelEntry(
+            name, cls, kind, paper, licence, tuple(lora), dict(tiny or {}), extractor, tokenizer
+        )
         for other in MODELS.values():
             if other.name == name or other.model_type == entry.model_type:
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -13,7 +14,12 @@ from transformers import BatchFeature, FeatureExtractionMixin
 from ..spectra.spectrum import Spectrum
 
 # keys that transformers adds to a saved preprocessor_config.json
+# the analysers of MassBank's instrument types that do not measure accurate mass, as their last part
+_UNIT_RESOLUTION = re.compile(r"(?:^|[-\s])(?:Q{1,3}|Q?IT|TQ|QTRAP|ion trap)$", re.IGNORECASE)
 _LIBRARY_KEYS = frozenset({"feature_extractor_type", "processor_class", "auto_map", "name_or_path"})
+
+
+_CONTEXT = ("adduct", "ion_mode", "instrument_type")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +31,26 @@ class PeakList:
         intensity: intensities in any unit, float64 (n,).
         precursor_mz: in Th, None when unknown.
         name: how to call the spectrum in an error.
+        adduct: normalised, None when unknown.
+        ion_mode: "positive", "negative" or None; taken from the adduct's sign when not given.
+        instrument_type: as recorded, such as LC-ESI-QTOF.
     """
 
     mz: npt.NDArray[np.float64]
     intensity: npt.NDArray[np.float64]
     precursor_mz: float | None
     name: str
+    adduct: str | None = None
+    ion_mode: str | None = None
+    instrument_type: str | None = None
+
+    @property
+    def unit_resolution(self) -> bool:
+        """Whether m/z are nominal: by the instrument (quadrupole, ion trap), or none has a second decimal."""
+        if self.instrument_type:
+            return bool(_UNIT_RESOLUTION.search(self.instrument_type))
+        tenths = self.mz * 10
+        return len(self.mz) > 0 and bool(np.all(np.abs(tenths - np.rint(tenths)) < 1e-6))
 
 
 class SpectrumBatch(BatchFeature):
@@ -106,26 +126,34 @@ def as_peak_list(spectrum: Any, position: int = 0) -> PeakList:
     if isinstance(spectrum, Spectrum):
         mz, intensity, precursor = spectrum.mz, spectrum.intensity, spectrum.precursor_mz
         name = spectrum.native_id or f"spectrum {spectrum.index}"
+        context = {key: getattr(spectrum, key) for key in _CONTEXT}
     elif isinstance(spectrum, Mapping):
         if "mz" not in spectrum or not ({"intensity", "intensities"} & set(spectrum)):
             raise TypeError(f"spectrum {position} needs the keys mz and intensity, has {sorted(spectrum)}")
         mz, precursor = spectrum["mz"], spectrum.get("precursor_mz")
         intensity = spectrum["intensity"] if "intensity" in spectrum else spectrum["intensities"]
         name = str(spectrum.get("native_id") or f"spectrum {position}")
+        context = {key: spectrum.get(key) for key in _CONTEXT}
     elif hasattr(spectrum, "peaks") and hasattr(
         spectrum, "metadata"
     ):  # matchms.Spectrum, without importing it
         mz, intensity = spectrum.peaks.mz, spectrum.peaks.intensities
         precursor = spectrum.metadata.get("precursor_mz")
         name = str(spectrum.metadata.get("spectrum_id") or f"spectrum {position}")
+        context = {
+            "adduct": spectrum.metadata.get("adduct"),
+            "ion_mode": spectrum.metadata.get("ionmode"),
+            "instrument_type": spectrum.metadata.get("instrument_type"),
+        }
     else:
         raise TypeError(
             f"spectrum {position} is a {type(spectrum).__name__}; give a Spectrum, a mapping with mz and intensity, "
             "or a matchms.Spectrum (read files with msformers.load_spectra)"
         )
-    return _checked(
-        PeakList(_array(mz), _array(intensity), None if precursor is None else float(precursor), name)
-    )
+    sign = str(context["adduct"] or "").strip()[-1:]
+    context["ion_mode"] = context["ion_mode"] or {"+": "positive", "-": "negative"}.get(sign)
+    precursor_mz = None if precursor is None else float(precursor)
+    return _checked(PeakList(_array(mz), _array(intensity), precursor_mz, name, **context))
 
 
 def trim(

@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Any
 
 from bridge import BridgeCollator, BridgeTrainer, UnfreezeCallback, add_lora, fit_procrustes, wrong_rows
-from data import OPEN_LICENCES, Augmentation, MoleculePool, SpectrumDataset, SpectrumTable, load_spectra_table
+from data import (
+    OPEN_LICENCES,
+    Augmentation,
+    MoleculePool,
+    SpectrumDataset,
+    SpectrumTable,
+    at_most_per_molecule,
+    load_spectra_table,
+)
 from molecules import CandidateLists, MoleculeIndex, encode, random_figures, retrieval_figures
 from recipe import (
     Recipe,
@@ -29,13 +37,16 @@ from recipe import (
 from torch import Tensor
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer, PreTrainedModel, set_seed
 
+from msformers.modeling.morgan import MorganConfig
 from msformers.modeling.specbridge import SpecBridgeModel
 from msformers.tokenization.dreams import DreamsFeatureExtractor
+from msformers.tokenization.formula_bag import FormulaBagFeatureExtractor
+from msformers.tokenization.morgan import MorganTokenizer
 from msformers.tokenization.smiles import build_smiles_tokenizer
 from msformers.tokenization.spectrum import SpectrumFeatureExtractor
 
 STAGE = "align_specbridge"
-MODEL_KEYS = ("spectrum", "molecule", "extractor", "bridge", "procrustes", "unfreeze_at_step")
+MODEL_KEYS = ("spectrum", "molecule", "extractor", "fragments", "bridge", "procrustes", "unfreeze_at_step")
 DATA_KEYS = (
     *(
         "licences",
@@ -46,6 +57,7 @@ DATA_KEYS = (
         "fold_column",
         "augmentation",
         "batch_by_length",
+        "most_per_molecule",
     ),
     *("pool_limit", "eval_limit", "eval_kind", "eval_candidates", "eval_min_candidates"),
     *("negatives", "negative_kind", "negative_pool"),
@@ -86,6 +98,11 @@ def build_encoder(section: dict[str, Any], where: str) -> PreTrainedModel:
 def build_extractor(model: dict[str, Any], bridge: dict[str, Any]) -> SpectrumFeatureExtractor:
     """The spectrum encoder's own extractor, DreaMS's with given settings, or the published code's raw peaks."""
     checkpoint = model["spectrum"].get("checkpoint")
+    if "fragments" in model:
+        rows = json.loads(Path(model["fragments"]).read_text())
+        extractor = FormulaBagFeatureExtractor(fragments=rows, **model.get("extractor", {}))
+        model["spectrum"]["config"]["vocab_size"] = extractor.vocab_size
+        return extractor
     if not bridge.get("prepend_precursor", False):
         return SpectrumFeatureExtractor(**model.get("extractor", {}))
     if checkpoint and "extractor" not in model:
@@ -105,6 +122,8 @@ def load_tables(path: Path, recipe: Recipe) -> tuple[SpectrumTable, SpectrumTabl
         data.get("limit"),
         **common,
     )
+    if "most_per_molecule" in data:
+        train = train.select(at_most_per_molecule(train, data["most_per_molecule"], recipe.seed))
     folds = data.get("eval_folds", ["val"])
     return train, load_spectra_table(path, folds, "all", limit=data.get("eval_limit"), **common)
 
@@ -113,11 +132,19 @@ def build_model(recipe: Recipe) -> tuple[SpecBridgeModel, SpectrumFeatureExtract
     """Model, extractor and tokenizer of a recipe."""
     settings = take(recipe.model, MODEL_KEYS, "model")
     bridge = settings.get("bridge", {})
+    extractor = build_extractor(settings, bridge)
     ends = [build_encoder(settings[end], f"model.{end}") for end in ("spectrum", "molecule")]
     model = SpecBridgeModel.from_encoders(*ends, **bridge)
-    checkpoint = settings["molecule"].get("checkpoint")
-    tokenizer = AutoTokenizer.from_pretrained(checkpoint) if checkpoint else build_smiles_tokenizer()
-    return model, build_extractor(settings, bridge), tokenizer
+    return model, extractor, build_tokenizer(settings["molecule"])
+
+
+def build_tokenizer(molecule: dict[str, Any]) -> Any:
+    """The molecule encoder's tokenizer: that of its checkpoint, of the Morgan encoder, or of SMILES."""
+    if "checkpoint" in molecule:
+        return AutoTokenizer.from_pretrained(molecule["checkpoint"])
+    if molecule["config"]["model_type"] == MorganConfig.model_type:
+        return MorganTokenizer(n_bits=molecule["config"].get("hidden_size", 2048))
+    return build_smiles_tokenizer()
 
 
 def prepare(
@@ -156,6 +183,8 @@ def build_trainer(
     )
     if recipe.model.get("procrustes"):
         fit_procrustes(model, dataset, collator, int(recipe.model["procrustes"]))
+    if model.prior is not None:
+        model.prior.fit(prepared.embeds[sorted(set(prepared.truth))])
     trainable = model.set_trainable()
     trained: PreTrainedModel = add_lora(model, dict(recipe.lora)) if recipe.lora else model
     logger.info("%d parameters trainable before adapters", trainable)

@@ -23,6 +23,7 @@ SPECTRUM_COLUMNS = (
     *("mz", "intensity", "precursor_mz", "adduct", "instrument_type", "fold", "license"),
     *("smiles_2d", "inchikey14", "formula", "exact_mass"),
 )
+CONTEXT = ("adduct", "instrument_type")
 Floats = npt.NDArray[np.float64]
 
 
@@ -153,6 +154,18 @@ def load_spectra_table(
     return _to_table(table)
 
 
+def at_most_per_molecule(table: SpectrumTable, count: int, seed: int) -> list[int]:
+    """Places of at most `count` random spectra of each molecule: a few compounds have hundreds."""
+    taken: dict[str, int] = {}
+    kept = []
+    for place in np.random.default_rng(seed).permutation(len(table)).tolist():
+        key = table.rows["inchikey14"][place]
+        taken[key] = taken.get(key, 0) + 1
+        if taken[key] <= count:
+            kept.append(place)
+    return sorted(kept)
+
+
 def _to_table(table: pa.Table) -> SpectrumTable:
     columns = [table[name].combine_chunks() for name in ("mz", "intensity")]
     offsets = np.asarray(columns[0].offsets)
@@ -189,7 +202,9 @@ class SpectrumDataset(Dataset):
             rng = np.random.default_rng([self.seed, epoch, index])
             mz, intensity = self._merged(index, rng)
             mz, intensity, precursor = self.augmentation(mz, intensity, precursor, rng)
-        return {"mz": mz, "intensity": intensity, "precursor_mz": precursor, "epoch": epoch, "index": index}
+        context = {name: self.table.rows[name][index] for name in CONTEXT if name in self.table.rows}
+        peaks = {"mz": mz, "intensity": intensity, "precursor_mz": precursor}
+        return peaks | context | {"epoch": epoch, "index": index}
 
     def _merged(self, index: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
         mz, intensity = self.table.peaks[index]

@@ -42,7 +42,8 @@ def register() -> None:
         if not module.ispkg:
             importlib.import_module(f"{modeling.__name__}.{module.name}")
     for entry in MODELS.values():
-        register_entry(entry, _locate(entry.extractor) if entry.extractor else None)
+        parts = (_locate(name) if name else None for name in (entry.extractor, entry.tokenizer))
+        register_entry(entry, *parts)
     if importlib.util.find_spec(f"{__name__}.inference.pipelines"):
         importlib.import_module(f"{__name__}.inference.pipelines")
 

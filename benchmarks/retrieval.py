@@ -1,0 +1,210 @@
+"""Molecule retrieval on the test fold: our checkpoint beside two peers and three controls, in one run.
+
+    python benchmarks/retrieval.py --data ../shared/data --model specbridge-small
+
+Two protocols. "mass": `candidates_256`, candidates within 10 ppm of the neutral mass first, the score decides within.
+"isomers": `candidates_formula`, lists of at least 10. Most recorded precursors are computed from the formula, so the mass
+alone is a strong clue: "random" and "exact mass" stand beside every figure. Peers are trained here, on the whole train
+fold, with the same augmentation as our model; ours is the shipped checkpoint (open licences only).
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import torch
+from transformers import AutoFeatureExtractor, AutoTokenizer
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "training_scripts"), str(ROOT / "benchmarks")]
+
+from data import Augmentation, SpectrumDataset, SpectrumTable, load_spectra_table  # noqa: E402
+from molecules import MoleculeIndex, encode  # noqa: E402
+from peers import PEERS, embed_peer, train_peer  # noqa: E402
+from recipe import start_logging, write_figures  # noqa: E402
+
+from msformers import AutoModelForMoleculeRetrieval, resolve_checkpoint  # noqa: E402
+from msformers.metrics.retrieval import bootstrap_interval, hits_at_k, mrr  # noqa: E402
+from msformers.spectra.molecules import molecule_record  # noqa: E402
+
+logger = logging.getLogger("msformers.benchmark")
+Floats = npt.NDArray[np.float32]
+AUGMENTATION = Augmentation(
+    peak_dropout=0.3, peak_ppm=2, precursor_ppm=4, calibration_ppm=1.5, intensity_sd=0.2
+)
+
+
+@dataclass
+class Lists:
+    """One protocol.
+
+    Attributes:
+        rows: per spectrum its candidates, rows of the molecule matrix. truth: place of the true one.
+        inside: per spectrum, which candidates pass the mass gate.
+        spectra: places of the spectra in the test table.
+    """
+
+    rows: list[npt.NDArray[np.int64]]
+    truth: list[int]
+    inside: list[npt.NDArray[np.bool_]]
+    spectra: list[int]
+
+
+def build_lists(table: SpectrumTable, data: Path, index: MoleculeIndex) -> dict[str, Lists]:
+    """Both protocols for the spectra whose molecule has candidate lists."""
+    by_key = {row["inchikey14"]: row for row in pq.read_table(data / "candidates_test.parquet").to_pylist()}
+    protocols = {"mass": Lists([], [], [], []), "isomers": Lists([], [], [], [])}
+    masses: dict[str, float] = {}
+    for place, key in enumerate(table.rows["inchikey14"]):
+        entry = by_key.get(key)
+        if entry is None:
+            continue
+        for name, column in (("mass", "candidates_256"), ("isomers", "candidates_formula")):
+            smiles = entry[column]
+            if name == "isomers" and len(smiles) < 10:
+                continue
+            for text in smiles if name == "mass" else ():
+                masses.setdefault(text, molecule_record(text).exact_mass if text not in masses else 0.0)
+            lists = protocols[name]
+            gate = [name == "isomers" or abs(masses[t] / entry["exact_mass"] - 1) <= 1e-5 for t in smiles]
+            lists.rows.append(np.array([index.row(text) for text in smiles]))
+            lists.truth.append(smiles.index(entry["smiles_2d"]))
+            lists.inside.append(np.array(gate))
+            lists.spectra.append(place)
+    return protocols
+
+
+def gated(scores: Floats, inside: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Scores that put every candidate outside the gate behind those inside; outside, all are equal."""
+    return np.where(inside, scores.astype(np.float64), -1e9)
+
+
+def figures(
+    contender: str, protocol: str, lists: Lists, scores: Sequence[Any], table: SpectrumTable
+) -> list[dict[str, Any]]:
+    """One row per group of instruments: all, accurate mass (FT, TOF), unit resolution."""
+    instruments = np.array([str(table.rows["instrument_type"][place]) for place in lists.spectra])
+    accurate = np.array(["FT" in name or "TOF" in name for name in instruments])
+    keys = np.array([table.rows["inchikey14"][place] for place in lists.spectra])
+    positives = [np.arange(len(s)) == truth for s, truth in zip(scores, lists.truth, strict=True)]
+    rows = []
+    for group, mask in (("all", accurate | True), ("accurate", accurate), ("unit", ~accurate)):
+        chosen = np.flatnonzero(mask)
+        part = [scores[place] for place in chosen], [positives[place] for place in chosen]
+        hits = {k: hits_at_k(*part, k) for k in (1, 5, 20)}
+        interval = bootstrap_interval(hits[1], confidence=0.95, resamples=2000, groups=list(keys[chosen]))
+        row: dict[str, Any] = {"contender": contender, "protocol": protocol, "instruments": group}
+        row |= {"spectra": len(chosen), "molecules": len(set(keys[chosen]))}
+        row |= {f"recall_at_{k}": round(float(hit.mean()), 4) for k, hit in hits.items()}
+        rows.append(
+            row
+            | {
+                "mrr": round(mrr(*part), 4),
+                "r1_low": round(interval.low, 4),
+                "r1_high": round(interval.high, 4),
+            }
+        )
+    return rows
+
+
+def cosine_scores(queries: Floats, embeds: Floats, lists: Lists) -> list[npt.NDArray[np.float64]]:
+    """Gated cosine of each spectrum with its candidates."""
+    scores = []
+    for place, rows, inside in zip(lists.spectra, lists.rows, lists.inside, strict=True):
+        candidates = embeds[rows]
+        norms = np.maximum(np.linalg.norm(candidates, axis=1), 1e-9) * max(
+            np.linalg.norm(queries[place]), 1e-9
+        )
+        scores.append(gated(candidates @ queries[place] / norms, inside))
+    return scores
+
+
+def control_scores(name: str, lists: Lists, index: MoleculeIndex) -> list[npt.NDArray[np.float64]]:
+    """Scores of a contender that never sees the spectrum."""
+    scores = []
+    for rows, inside in zip(lists.rows, lists.inside, strict=True):
+        smiles = [index.smiles_list[row] for row in rows]
+        if name == "random":
+            scores.append(np.zeros(len(rows)))
+        elif name == "exact mass":
+            scores.append(gated(np.zeros(len(rows), np.float32), inside))
+        else:  # how the string is written: its length and share of aromatic letters
+            style = [len(text) + sum(letter.islower() for letter in text) / len(text) for text in smiles]
+            scores.append(gated(np.array(style, np.float32), inside))
+    return scores
+
+
+@torch.inference_mode()
+def embed_ours(model: Any, extractor: Any, dataset: SpectrumDataset, batch_size: int = 256) -> Floats:
+    """Spectra in the molecular space, (n, D)."""
+    parts = []
+    for start in range(0, len(dataset), batch_size):
+        rows = [dataset[place] for place in range(start, min(start + batch_size, len(dataset)))]
+        parts.append(model.get_spectrum_features(**extractor(rows)).float().numpy())
+    return np.concatenate(parts)
+
+
+def contenders(
+    args: argparse.Namespace, table: SpectrumTable, index: MoleculeIndex
+) -> tuple[dict[str, Floats], Floats]:
+    """Query vectors of every model by name, and the molecules' vectors: one fingerprint matrix serves all."""
+    name = resolve_checkpoint(args.model)
+    model = AutoModelForMoleculeRetrieval.from_pretrained(name, dtype=torch.float32).eval()
+    embeds = encode(index.smiles, model, AutoTokenizer.from_pretrained(name))
+    dataset = SpectrumDataset(table)
+    extractor = AutoFeatureExtractor.from_pretrained(name)
+    queries = {Path(args.model).name: embed_ours(model, extractor, dataset)}
+    mean = queries[Path(args.model).name].mean(0, keepdims=True)
+    queries["no spectrum (mean query)"] = np.repeat(mean, len(dataset), axis=0)
+    train = load_spectra_table(args.data, ["train"], "all")
+    truth = [index.row(smiles) for smiles in train.rows["smiles_2d"]]
+    known = len(embeds)
+    extra = encode(index.smiles[known:], model, AutoTokenizer.from_pretrained(name))
+    bits = (torch.cat([embeds, extra]) > 0).float()
+    rows = [dataset[place] for place in range(len(dataset))]
+    for peer in args.peers:
+        trained = train_peer(peer, SpectrumDataset(train, AUGMENTATION), bits, truth, args.epochs)
+        queries[peer] = embed_peer(trained, rows)
+    return queries, embeds.numpy()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line."""
+    start_logging()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--model", default="specbridge-small")
+    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    parser.add_argument("--epochs", type=int, default=8, help="of the peers")
+    parser.add_argument("--fold", default="test")
+    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "retrieval")
+    args = parser.parse_args(argv)
+    table = load_spectra_table(args.data, [args.fold], "all")
+    index = MoleculeIndex()
+    protocols = build_lists(table, args.data, index)
+    queries, embeds = contenders(args, table, index)
+    rows = []
+    for protocol, lists in protocols.items():
+        for control in ("random", "exact mass", "SMILES style"):
+            rows += figures(control, protocol, lists, control_scores(control, lists, index), table)
+        for name, query in queries.items():
+            rows += figures(name, protocol, lists, cosine_scores(query, embeds, lists), table)
+    write_figures(args.output, rows)
+    for row in rows:
+        if row["instruments"] == "all":
+            logger.info("%s", row)
+
+
+if __name__ == "__main__":
+    main()

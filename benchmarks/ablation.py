@@ -111,7 +111,7 @@ def options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--spectrum", help="checkpoint of a spectrum encoder instead of a small DreaMS")
     parser.add_argument("--molecule", help="checkpoint of a molecule encoder instead of a small RoBERTa")
     parser.add_argument("--only", nargs="*", choices=[v.name for v in VARIANTS], help="variants to run")
-    parser.add_argument("--steps", type=int, default=400, help="of each variant")
+    parser.add_argument("--steps", type=int, default=300, help="of each variant")
     parser.add_argument("--pretrain-steps", type=int, default=400, help="of the spectrum encoder")
     parser.add_argument("--smiles-steps", type=int, default=300, help="of the molecule encoder")
     parser.add_argument("--molecules", type=int, default=20000, help="molecules of the molecule encoder")

@@ -198,7 +198,9 @@ def report(runs: dict[str, Contender], threads: int) -> list[dict[str, Any]]:
     return rows
 
 
-def race(runs: dict[str, Contender], spectra: list[dict[str, Any]], chunk: int, reference_n: int) -> None:
+def race(
+    runs: dict[str, Contender], spectra: list[dict[str, Any]], chunk: int, reference_n: int
+) -> Iterator[None]:
     """Let the contenders take turns, `chunk` spectra at a time; the slow reference stops after `reference_n`."""
     for name, run in runs.items():  # warm up, not timed
         run.run(spectra[:2])
@@ -212,6 +214,16 @@ def race(runs: dict[str, Contender], spectra: list[dict[str, Any]], chunk: int, 
                 run.run(todo)
             rate = run.n_spectra / max(run.seconds, 1e-9)
             log.info("%d/%d %s %.2f embeddings/s", start + len(part), len(spectra), name, rate)
+        yield
+
+
+def write(rows: list[dict[str, Any]], path: Path) -> None:
+    """Write the rows as CSV."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def arguments() -> argparse.Namespace:
@@ -243,14 +255,11 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     spectra = read_spectra(args.spectra, args.n, args.seed)
     runs = contenders(args.max_tokens)
+    reference_n = args.n if args.reference_n is None else args.reference_n
     with torch.inference_mode():
-        race(runs, spectra, args.chunk, args.n if args.reference_n is None else args.reference_n)
-    rows = report(runs, args.threads)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    with args.out.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        for _ in race(runs, spectra, args.chunk, reference_n):
+            rows = report(runs, args.threads)
+            write(rows, args.out)  # after every round, so that an interrupted run leaves what it measured
     for row in rows:
         log.info("%s", row)
 

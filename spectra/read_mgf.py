@@ -16,7 +16,7 @@ _END = "\nEND IONS"
 _FIRST_PEAK = re.compile(r"\n(?=[0-9.])")
 _COMMENT = ("#", ";", "!", "/")
 _GLOBAL = ("charge", "ion_mode", "adduct", "collision_energy", "instrument_type", "instrument", "ms_level")
-_MAX_PIECE = 16 * 2**20
+_MAX_PIECE = 8 * 2**20
 
 
 def _split(line: str) -> tuple[str, str] | None:
@@ -62,10 +62,13 @@ def _records(source: Source) -> Iterator[Record]:
 
 
 def _lines(rest: str, chunks: Iterator[str]) -> Iterator[str]:
-    """The lines of what is left of a file."""
+    """The lines of what is left of a file, endless ones in pieces."""
     for text in chunks:
         *lines, rest = (rest + text).split("\n")
         yield from lines
+        if len(rest) > _MAX_PIECE:
+            yield rest
+            rest = ""
     yield from rest.split("\n")
 
 

@@ -18,7 +18,7 @@ _QUOTED_PAIR = re.compile(r'"([^"=]{1,60})=([^"]*)"')
 _NIST_PAIR = re.compile(r"(?<!\S)(Parent|Charge)=(\S+)")
 _START = re.compile(r"[A-Za-z$_]")
 _COMMENT = ("#", "!")
-_MAX_PIECE = 16 * 2**20
+_MAX_PIECE = 8 * 2**20
 
 
 def _split(line: str) -> tuple[str, str] | None:
@@ -57,6 +57,8 @@ class _Reader:
                 line += piece.count("\n") + 2
             if len(rest) > _MAX_PIECE:
                 *lines, rest = rest.split("\n")
+                if len(rest) > _MAX_PIECE:
+                    lines, rest = [*lines, rest], ""
                 yield from self._by_line(lines, line)
                 line += len(lines)
         yield from self._piece(rest, line, last=True)

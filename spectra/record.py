@@ -10,7 +10,7 @@ from typing import Any
 from .fields import is_missing
 from .keys import CANONICAL
 
-MAX_RECORD = 64 * 2**20
+MAX_RECORD = 8 * 2**20
 """Characters allowed in one record."""
 
 

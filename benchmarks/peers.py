@@ -49,7 +49,7 @@ class FingerprintFFN(nn.Module):
 class DeepSets(nn.Module):
     """Sum over peaks of an MLP of Fourier features of m/z and intensity, then an MLP: (B, 61, 2) to (B, 2048)."""
 
-    def __init__(self, hidden: int = 512, frequencies: int = 128, dropout: float = 0.3) -> None:
+    def __init__(self, hidden: int = 256, frequencies: int = 64, dropout: float = 0.3) -> None:
         super().__init__()
         # wavelengths from 0.01 to 1000 Th, so that both decimals and nominal masses are seen
         self.register_buffer("wavelengths", torch.logspace(-2, 3, frequencies))

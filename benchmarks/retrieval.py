@@ -22,6 +22,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 import torch
+from rdkit.Chem import MolFromSmiles
+from rdkit.Chem.Descriptors import ExactMolWt
+from tqdm import tqdm
 from transformers import AutoFeatureExtractor, AutoTokenizer
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,8 +36,8 @@ from peers import PEERS, embed_peer, train_peer  # noqa: E402
 from recipe import start_logging, write_figures  # noqa: E402
 
 from msformers import AutoModelForMoleculeRetrieval, resolve_checkpoint  # noqa: E402
+from msformers.inference.retrieval.evidence import FragmentEvidence  # noqa: E402
 from msformers.metrics.retrieval import bootstrap_interval, hits_at_k, mrr  # noqa: E402
-from msformers.spectra.molecules import molecule_record  # noqa: E402
 
 logger = logging.getLogger("msformers.benchmark")
 Floats = npt.NDArray[np.float32]
@@ -63,23 +66,27 @@ def build_lists(table: SpectrumTable, data: Path, index: MoleculeIndex) -> dict[
     """Both protocols for the spectra whose molecule has candidate lists."""
     by_key = {row["inchikey14"]: row for row in pq.read_table(data / "candidates_test.parquet").to_pylist()}
     protocols = {"mass": Lists([], [], [], []), "isomers": Lists([], [], [], [])}
-    masses: dict[str, float] = {}
-    for place, key in enumerate(table.rows["inchikey14"]):
+    ready: dict[tuple[str, str], tuple[Any, int, Any]] = {}
+    for place, key in enumerate(tqdm(table.rows["inchikey14"], desc="candidate lists", unit="spectrum")):
         entry = by_key.get(key)
-        if entry is None:
-            continue
         for name, column in (("mass", "candidates_256"), ("isomers", "candidates_formula")):
-            smiles = entry[column]
-            if name == "isomers" and len(smiles) < 10:
+            if entry is None or (name == "isomers" and len(entry[column]) < 10):
                 continue
-            for text in smiles if name == "mass" else ():
-                masses.setdefault(text, molecule_record(text).exact_mass if text not in masses else 0.0)
-            lists = protocols[name]
-            gate = [name == "isomers" or abs(masses[t] / entry["exact_mass"] - 1) <= 1e-5 for t in smiles]
-            lists.rows.append(np.array([index.row(text) for text in smiles]))
-            lists.truth.append(smiles.index(entry["smiles_2d"]))
-            lists.inside.append(np.array(gate))
-            lists.spectra.append(place)
+            if (name, key) not in ready:
+                smiles = entry[column]
+                masses = np.array([ExactMolWt(MolFromSmiles(text)) for text in smiles if name == "mass"])
+                gate = (
+                    np.abs(masses / entry["exact_mass"] - 1) <= 1e-5
+                    if name == "mass"
+                    else np.ones(len(smiles), bool)
+                )
+                rows = np.array([index.row(text) for text in smiles])
+                ready[name, key] = rows, smiles.index(entry["smiles_2d"]), gate
+            rows, truth, gate = ready[name, key]
+            protocols[name].rows.append(rows)
+            protocols[name].truth.append(truth)
+            protocols[name].inside.append(gate)
+            protocols[name].spectra.append(place)
     return protocols
 
 
@@ -128,11 +135,31 @@ def cosine_scores(queries: Floats, embeds: Floats, lists: Lists) -> list[npt.NDA
     return scores
 
 
+def add_evidence(
+    scores: list[npt.NDArray[np.float64]],
+    lists: Lists,
+    queries: Floats,
+    dataset: SpectrumDataset,
+    evidence: FragmentEvidence,
+    smiles: list[str],
+) -> list[npt.NDArray[np.float64]]:
+    """Scores plus fragment evidence for every candidate inside the gate, as `msformers annotate` adds it."""
+    found = []
+    for number, place in enumerate(tqdm(lists.spectra, desc="fragment evidence", unit="spectrum")):
+        inside = np.flatnonzero(lists.inside[number])
+        more, _ = evidence.scores(dataset[place], [smiles[row] for row in lists.rows[number][inside]])
+        total = scores[number].copy()
+        total[inside] += more / max(float(np.linalg.norm(queries[place])), 1e-6)
+        found.append(total)
+    return found
+
+
 def control_scores(name: str, lists: Lists, index: MoleculeIndex) -> list[npt.NDArray[np.float64]]:
     """Scores of a contender that never sees the spectrum."""
     scores = []
+    names = index.smiles
     for rows, inside in zip(lists.rows, lists.inside, strict=True):
-        smiles = [index.smiles_list[row] for row in rows]
+        smiles = [names[row] for row in rows]
         if name == "random":
             scores.append(np.zeros(len(rows)))
         elif name == "exact mass":
@@ -194,12 +221,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     index = MoleculeIndex()
     protocols = build_lists(table, args.data, index)
     queries, embeds = contenders(args, table, index)
-    rows = []
+    evidence = FragmentEvidence.load(
+        resolve_checkpoint(args.model), AutoFeatureExtractor.from_pretrained(resolve_checkpoint(args.model))
+    )
+    rows, ours = [], Path(args.model).name
     for protocol, lists in protocols.items():
         for control in ("random", "exact mass", "SMILES style"):
             rows += figures(control, protocol, lists, control_scores(control, lists, index), table)
         for name, query in queries.items():
-            rows += figures(name, protocol, lists, cosine_scores(query, embeds, lists), table)
+            scores = cosine_scores(query, embeds, lists)
+            label = f"{name} (embedding alone)" if name == ours and evidence is not None else name
+            rows += figures(label, protocol, lists, scores, table)
+            if label != name and evidence is not None:
+                dataset = SpectrumDataset(table)
+                scores = add_evidence(scores, lists, query, dataset, evidence, index.smiles)
+                rows += figures(name, protocol, lists, scores, table)
     write_figures(args.output, rows)
     for row in rows:
         if row["instruments"] == "all":

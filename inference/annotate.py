@@ -9,14 +9,18 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
+import numpy as np
+
 from ..spectra.adducts import AdductTable
 from ..spectra.masses import FormulaError, parse_formula
 from ..spectra.spectrum import Problem, Spectrum
 from .encode import embed_spectra, runtime
 from .inputs import as_spectrum, why
 from .retrieval.bank import MoleculeBank
+from .retrieval.evidence import FragmentEvidence
 from .retrieval.precursor import AdductPolicy, polarity, read_precursor
 from .retrieval.query import Candidate, Query, Ranking, Search
+from .retrieval.rerank import rerank
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +53,7 @@ class SearchOptions:
         adducts: for spectra without adduct: "assume", "common", "require" or an adduct; see `read_precursor`.
         adduct_table: the known adducts, by default those of the package.
         min_peaks: spectra with fewer peaks are reported and not searched.
+        evidence_depth: best candidates that are cut into fragments and ranked again, where the checkpoint knows how; 0 = none.
     """
 
     search: Search = "mass"
@@ -57,12 +62,17 @@ class SearchOptions:
     adducts: AdductPolicy = "assume"
     adduct_table: AdductTable | None = None
     min_peaks: int = 1
+    evidence_depth: int = 200
 
     def __post_init__(self) -> None:
         if self.search not in ("mass", "formula", "open"):
             raise ValueError(f"search {self.search!r} is none of mass, formula, open")
         if self.top_k < 1 or not self.ppm > 0.0:
             raise ValueError(f"top_k must be at least 1 and ppm above 0, got {self.top_k} and {self.ppm}")
+
+    def depth(self, evidence: FragmentEvidence | None) -> int:
+        """Candidates to rank by embedding."""
+        return self.top_k if evidence is None else max(self.top_k, self.evidence_depth)
 
 
 @dataclass(slots=True)
@@ -117,6 +127,7 @@ def annotate(
     bank: MoleculeBank,
     options: SearchOptions | None = None,
     *,
+    evidence: FragmentEvidence | None = None,
     batch_size: int = 64,
     block: int = 1024,
 ) -> Iterator[Annotation]:
@@ -128,6 +139,7 @@ def annotate(
         processor: its feature extractor.
         bank: candidates; `MoleculeBank.check_model` should have passed.
         options: how to search.
+        evidence: orders the best candidates again by what their fragments explain.
         batch_size: spectra per forward pass.
         block: spectra read ahead, so that those of similar length share a batch.
 
@@ -145,9 +157,10 @@ def annotate(
         for row, reason in failed.items():
             wanted[row][0].status, wanted[row][0].reason = "failed", reason
         good = [row for row in range(len(wanted)) if row not in failed]
-        rankings = bank.rank(vectors[good], [wanted[row][1] for row in good], options.top_k) if good else []
+        queries = [wanted[row][1] for row in good]
+        rankings = bank.rank(vectors[good], queries, options.depth(evidence)) if good else []
         for row, ranking in zip(good, rankings, strict=True):
-            finish(wanted[row][0], ranking)
+            finish(wanted[row][0], ranking, vectors[row], options, evidence)
         # reading the file and writing the answers are not counted
         seconds += time.perf_counter() - start
         for annotation, _ in plans:
@@ -195,8 +208,17 @@ def plan(
     return annotation, query
 
 
-def finish(annotation: Annotation, ranking: Ranking) -> None:
-    """Enter the outcome of a search."""
+def finish(
+    annotation: Annotation,
+    ranking: Ranking,
+    embedding: Any,
+    options: SearchOptions,
+    evidence: FragmentEvidence | None,
+) -> None:
+    """Enter the outcome of a search, ranked again by fragment evidence if there is any."""
+    if evidence is not None and options.evidence_depth > 0:
+        length = float(np.linalg.norm(embedding))
+        ranking = rerank(ranking, annotation.spectrum, length, evidence, options.top_k)
     annotation.candidates, annotation.n_candidates = ranking.candidates, ranking.n_candidates
 
 

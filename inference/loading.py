@@ -12,6 +12,7 @@ from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
 from transformers.utils import logging as library_logging
 
 from ..modeling.auto import AutoModelForMoleculeRetrieval, AutoModelForSpectrumEmbedding
+from .retrieval.evidence import FragmentEvidence
 
 logger = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -23,11 +24,12 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model ready for inference; `tokenizer` is None for a model without a molecule side."""
+    """A model ready for inference; `tokenizer` is None without a molecule side, `evidence` if the checkpoint has none."""
 
     model: Any
     processor: Any
     tokenizer: Any
+    evidence: FragmentEvidence | None = None
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -63,7 +65,8 @@ def load_retrieval(name: str, device: str = "auto", dtype: str = "float32") -> L
     model = _load(AutoModelForMoleculeRetrieval, name, device, dtype)
     with _explained(name, "has no SMILES tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name)
-    return Loaded(model, _processor(name), tokenizer)
+    processor = _processor(name)
+    return Loaded(model, processor, tokenizer, FragmentEvidence.load(name, processor))
 
 
 def load_embedder(name: str, device: str = "auto", dtype: str = "float32") -> Loaded:

@@ -16,9 +16,10 @@ from .annotate import SearchOptions, finish, plan
 from .encode import NOT_FINITE, spectrum_features
 from .inputs import as_list, as_spectrum
 from .retrieval.bank import MoleculeBank, open_bank
+from .retrieval.evidence import FragmentEvidence
 
 _PLACEHOLDER = {"mz": [100.0], "intensity": [1.0], "precursor_mz": 200.0}
-_SEARCH = ("top_k", "ppm", "search", "adducts", "adduct_table", "min_peaks")
+_SEARCH = ("top_k", "ppm", "search", "adducts", "adduct_table", "min_peaks", "evidence_depth")
 
 
 class SpectrumPipeline(Pipeline):
@@ -100,6 +101,7 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
     def __init__(self, *args: Any, candidates: object = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.bank: MoleculeBank | None = None
+        self.evidence = FragmentEvidence.load(self.model.name_or_path, self.feature_extractor)
         if candidates is not None:
             self.bank = open_bank(candidates, self.model, self.tokenizer, progress=False)
 
@@ -130,7 +132,9 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
         if query is not None and not torch.isfinite(model_outputs["embedding"]).all():
             annotation.status, annotation.reason = "failed", NOT_FINITE
         elif query is not None:
-            finish(annotation, bank.rank(model_outputs["embedding"].numpy(), [query], options.top_k)[0])
+            vectors = model_outputs["embedding"].numpy()
+            ranking = bank.rank(vectors, [query], options.depth(self.evidence))[0]
+            finish(annotation, ranking, vectors[0], options, self.evidence)
         return annotation.rows()
 
 

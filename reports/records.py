@@ -36,6 +36,8 @@ class CandidateLike(Protocol):
     def adduct(self) -> str | None: ...  # noqa: D102
     @property
     def name(self) -> str: ...  # noqa: D102
+    @property
+    def explained(self) -> float | None: ...  # noqa: D102
 
 
 class AnnotationLike(Protocol):
@@ -78,12 +80,13 @@ class AnnotationRecord:
         adduct: the adduct under which this candidate explains the precursor.
         rank: 1 for the best; None if there is no candidate.
         smiles, formula, inchikey: the candidate.
-        score: cosine of spectrum and molecule, in [-1, 1].
+        score: cosine of spectrum and molecule, plus the fragment evidence if the checkpoint has it; what ranks.
         gap: score minus the score of the next candidate.
         mass_error_ppm: measured minus expected precursor m/z, in ppm.
         status, reason: how the search went, and in words what was wrong.
         name: of the candidate.
         n_candidates: molecules that were ranked for this spectrum.
+        explained: share of the fragment intensity that fragments of the candidate explain, 0 to 1; None without evidence.
         ion_mode, collision_energy, instrument_type: of the spectrum, the energy in eV.
         known_match: whether the candidate is the structure the file states (first block of the InChIKey);
             None if the file states none.
@@ -105,6 +108,7 @@ class AnnotationRecord:
     reason: str
     name: str | None = None
     n_candidates: int = 0
+    explained: float | None = None
     ion_mode: str | None = None
     collision_energy: float | None = None
     instrument_type: str | None = None
@@ -167,6 +171,7 @@ def _record(annotation: AnnotationLike, found: CandidateLike | None) -> Annotati
         reason=annotation.reason,
         name=(found.name or None) if found else None,
         n_candidates=annotation.n_candidates,
+        explained=_number(found.explained) if found else None,
         ion_mode=annotation.ion_mode,
         collision_energy=_number(spectrum.collision_energy) if spectrum else None,
         instrument_type=spectrum.instrument_type if spectrum else None,

@@ -40,8 +40,10 @@ def test_a_registered_model_has_its_test(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_registered_model_has_a_carded_checkpoint(name: str) -> None:
-    """Some folder of hub_cards holds it, alone or as a part of a larger model."""
+def test_a_registered_model_is_carded(name: str) -> None:
+    """A folder of hub_cards is its card (how to get or train it), or a shipped checkpoint holds it as a part."""
+    if (ROOT / "hub_cards" / name / "README.md").is_file():
+        return
     configs = [json.loads((folder / "config.json").read_text("utf-8")) for folder in shipped_checkpoints()]
     assert msformers.MODELS[name].model_type in set().union(*(model_types(config) for config in configs))
 

@@ -35,29 +35,30 @@ class FormulaTable:
 
     Attributes:
         mass: neutral mass in Da, float64 (n,).
-        composition: index into the vocabulary, int64 (n,).
+        composition: index into the vocabulary, int64 (n,). hydrogens: int64 (n,).
         prior: logarithm of how often the composition occurs, less a penalty for unusual hydrogen counts.
     """
 
     mass: Floats
     composition: npt.NDArray[np.int64]
+    hydrogens: npt.NDArray[np.int64]
     prior: Floats
 
     @classmethod
     def build(cls, fragments: Sequence[Sequence[Any]], extra_hydrogens: int = 3) -> FormulaTable:
         """Expand rows (composition such as "C6NO", least H, most H, occurrences)."""
         hydrogen = formula_mass("H")
-        mass, composition, prior = [], [], []
+        mass, composition, hydrogens, prior = [], [], [], []
         for index, (text, least, most, count) in enumerate(fragments):
             heavy = formula_mass(text)
             for h in range(max(0, least - extra_hydrogens), most + extra_hydrogens + 1):
                 mass.append(heavy + h * hydrogen)
                 composition.append(index)
+                hydrogens.append(h)
                 prior.append(np.log(count) - 0.7 * max(0, least - h, h - most))
         order = np.argsort(mass, kind="stable")
-        return cls(
-            np.array(mass)[order], np.array(composition, dtype=np.int64)[order], np.array(prior)[order]
-        )
+        numbers = (np.array(values, dtype=np.int64)[order] for values in (composition, hydrogens))
+        return cls(np.array(mass)[order], *numbers, np.array(prior)[order])
 
     def look_up(self, mass: Floats, tolerance: Floats, width: Floats, most: int = 3) -> tuple[Any, Any, Any]:
         """Compositions that masses can have.
@@ -67,7 +68,7 @@ class FormulaTable:
             width: standard deviation in Da (n,) of the measurement. most: compositions kept per mass.
 
         Returns:
-            (place in `mass`, composition, weight); the weights of one mass sum to 1.
+            (place in `mass`, row of this table, weight); the weights of one mass sum to 1.
         """
         first, last = (np.searchsorted(self.mass, mass + sign * tolerance) for sign in (-1, 1))
         counts = last - first
@@ -82,7 +83,7 @@ class FormulaTable:
         np.maximum.at(best, place, score)
         weight = np.exp(score - best[place])
         total = np.bincount(place, weight, minlength=len(mass))
-        return place, self.composition[entry], weight / total[place]
+        return place, entry, weight / total[place]
 
 
 class FormulaBagFeatureExtractor(SpectrumFeatureExtractor):
@@ -119,12 +120,13 @@ class FormulaBagFeatureExtractor(SpectrumFeatureExtractor):
         return 1 + 2 * N_BINS + 2 * len(self.fragments) + N_CONTEXT
 
     @cached_property
-    def _table(self) -> FormulaTable:
+    def table(self) -> FormulaTable:
+        """The vocabulary by mass."""
         return FormulaTable.build(self.fragments)
 
     def to_dict(self) -> dict[str, Any]:
         """Settings as saved, without the table built from them."""
-        return {key: value for key, value in super().to_dict().items() if key != "_table"}
+        return {key: value for key, value in super().to_dict().items() if key != "table"}
 
     def __call__(self, spectra: Any, return_tensors: str | None = "pt") -> Any:
         """As `SpectrumFeatureExtractor`, with `token_ids` and `token_weights`."""
@@ -160,24 +162,29 @@ class FormulaBagFeatureExtractor(SpectrumFeatureExtractor):
         ids = [base + mz[seen].astype(np.int64), base + N_BINS + np.rint(loss[lost]).astype(np.int64)]
         weights = [weight[seen], weight[lost]]
         base += 2 * N_BINS
-        electron = {"positive": ELECTRON_MASS, "negative": -ELECTRON_MASS}.get(str(peaks.ion_mode), 0.0)
-        sources = ((mz + electron, self.ppm), (loss, 1.5 * self.ppm))
+        sources = ((mz + electron_mass(peaks.ion_mode), self.ppm), (loss, 1.5 * self.ppm))
         for number, (mass, ppm) in enumerate(sources):
             valid = np.flatnonzero(mass > 10)
-            place, composition, share = self._formulas(mass[valid], ppm, peaks.unit_resolution)
-            ids.append(base + number * len(self.fragments) + composition)
+            place, entry, share = self.formulas(mass[valid], ppm, peaks.unit_resolution)
+            ids.append(base + number * len(self.fragments) + self.table.composition[entry])
             weights.append(weight[valid][place] * share)
         context = base + 2 * len(self.fragments) + _context(peaks)
         ids.append(context)
         weights.append(np.ones(len(context)))
         return np.concatenate(ids), np.concatenate(weights).astype(np.float32)
 
-    def _formulas(self, mass: Floats, ppm: float, unit_resolution: bool) -> tuple[Any, Any, Any]:
+    def formulas(self, mass: Floats, ppm: float, unit_resolution: bool) -> tuple[Any, Any, Any]:
+        """Formulas that neutral masses (n,) in Da can have: (place, row of `table`, weight)."""
         if unit_resolution:
             tolerance = np.full(len(mass), self.unit_tolerance)
-            return self._table.look_up(mass, tolerance, np.full(len(mass), 0.2))
+            return self.table.look_up(mass, tolerance, np.full(len(mass), 0.2))
         tolerance = np.maximum(mass * ppm * 1e-6, self.least_tolerance)
-        return self._table.look_up(mass, tolerance, tolerance / 2.5)
+        return self.table.look_up(mass, tolerance, tolerance / 2.5)
+
+
+def electron_mass(ion_mode: str | None) -> float:
+    """What to add to the m/z of a singly charged ion for the mass of its atoms, in Da."""
+    return {"positive": ELECTRON_MASS, "negative": -ELECTRON_MASS}.get(str(ion_mode), 0.0)
 
 
 def _context(peaks: PeakList) -> npt.NDArray[np.int64]:

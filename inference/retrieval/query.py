@@ -31,7 +31,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One ranked molecule; rank, expected_rank, score and gap as in `search.Hit`, the mass error in ppm of m/z."""
+    """One ranked molecule; rank, expected_rank, score and gap as in `search.Hit`, the mass error in ppm of m/z.
+
+    With fragment evidence the score is cosine plus evidence, and `explained` the share of the fragment intensity, 0 to 1,
+    that fragments of the molecule explain.
+    """
 
     rank: int
     smiles: str
@@ -44,6 +48,7 @@ class Candidate:
     name: str
     exact_mass: float
     expected_rank: float
+    explained: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

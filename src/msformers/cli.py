@@ -126,6 +126,13 @@ def _annotate(parser: argparse.ArgumentParser) -> None:
         help="for spectra that state none: assume ([M+H]+ or [M-H]-), common (try several), require, or an adduct",
     )
     add("--adduct-table", metavar="CSV", help="further adducts: name,multiplicity,charge,change")
+    add(
+        "--evidence-depth",
+        type=_not_negative,
+        default=200,
+        metavar="N",
+        help="cut the N best candidates into fragments and rank them again (200); 0 ranks by embedding alone",
+    )
     add("--min-peaks", type=_positive, default=1, help="report spectra with fewer peaks, do not search them")
     add(
         "--plot",
@@ -169,6 +176,10 @@ def _convert(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--peaks", type=_positive, help="dreams: peaks per spectrum (default: as published)")
     _common(parser)
+
+
+def _not_negative(text: str) -> int:
+    return 0 if text.strip() == "0" else _positive(text)
 
 
 def _positive(text: str) -> int:

@@ -53,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         loaded.processor,
         bank,
         options,
+        evidence=loaded.evidence,
         batch_size=arguments.batch_size,
     )
     answers = _counted(answers, counts)
@@ -83,6 +84,7 @@ def _options(arguments: argparse.Namespace) -> SearchOptions:
         adducts=arguments.adduct,
         adduct_table=load_adducts(arguments.adduct_table) if arguments.adduct_table else None,
         min_peaks=arguments.min_peaks,
+        evidence_depth=arguments.evidence_depth,
     )
 
 

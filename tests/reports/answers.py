@@ -20,6 +20,7 @@ class Candidate:
     mass_error_ppm: float | None = 0.4
     adduct: str | None = "[M+H]+"
     name: str = ""
+    explained: float | None = None
 
 
 @dataclass

@@ -1,0 +1,44 @@
+"""A ranking by embedding, ordered again by what the candidates' fragments explain."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .evidence import FragmentEvidence
+from .query import Ranking
+from .search import rank_rows
+
+
+def rerank(ranking: Ranking, spectrum: Any, length: float, evidence: FragmentEvidence, top_k: int) -> Ranking:
+    """Add fragment evidence to the scores of a ranking.
+
+    Args:
+        ranking: by cosine; candidates that it does not list stay behind those it does.
+        spectrum: the spectrum, in any form the extractor takes.
+        length: of its embedding before normalisation: how much the embedding claims to know.
+        top_k: candidates to keep.
+
+    Returns:
+        Candidates with score = cosine + evidence / `length`, new rank, gap and expected rank, and `explained`, the share
+        of the fragment intensity that their fragments explain.
+    """
+    found = ranking.candidates
+    if not found:
+        return ranking
+    more, explained = evidence.scores(spectrum, [candidate.smiles for candidate in found])
+    scores = np.array([candidate.score for candidate in found]) + more / max(length, 1e-6)
+    candidates = [
+        replace(
+            found[hit.row],
+            rank=hit.rank,
+            expected_rank=hit.expected_rank,
+            score=hit.score,
+            gap=hit.gap,
+            explained=float(explained[hit.row]),
+        )
+        for hit in rank_rows(scores.astype(np.float32), np.arange(len(found)), top_k)
+    ]
+    return Ranking(candidates, ranking.n_candidates)

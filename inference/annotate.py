@@ -148,7 +148,8 @@ def annotate(
     """
     options = options or SearchOptions()
     seconds, count, stream = 0.0, 0, iter(spectra)
-    logger.info("annotating with %s, %d molecules, %s", type(model).__name__, len(bank), runtime(model))
+    how = "embedding and fragment evidence" if options.depth(evidence) > options.top_k else "embedding"
+    logger.info("annotating by %s, %d molecules, %s", how, len(bank), runtime(model))
     while records := list(islice(stream, block)):
         start = time.perf_counter()
         plans = [plan(record, bank, options, count + i) for i, record in enumerate(records)]

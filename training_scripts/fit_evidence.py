@@ -59,11 +59,7 @@ MIXES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0)
 
 @dataclass
 class Training:
-    """Accurate-mass training spectra as looked-up peaks, with their molecules.
-
-    Attributes:
-        peaks: one per spectrum. molecule: place of its SMILES in `smiles`.
-    """
+    """Accurate-mass training spectra as looked-up peaks; `molecule` is the place of each one's SMILES in `smiles`."""
 
     peaks: list[PeakFormulas]
     molecule: list[int]
@@ -115,11 +111,13 @@ def fit_costs(training: Training, evidence: FragmentEvidence) -> EvidenceTables:
         np.add.at(shifts, (peaks.polarity, cuts[start + place[hit]][near], moved[near] + MOST_SHIFT), 1)
     theta, bias, composition = _regress(rows, bonds, cuts, seen, asked, len(evidence.extractor.fragments))
     cost = np.clip(theta + BASE_COST, 0.05, 6.0)
-    # what the base adds to the costs is taken back by number of cuts
+    free = bias + BASE_COST * np.arange(
+        MOST_CUTS + 1
+    )  # what the base adds to the costs is taken back by cuts
     return replace(
         evidence.tables,
         bond_cost=cost,
-        cut_bias=bias + BASE_COST * np.arange(MOST_CUTS + 1),
+        cut_bias=free,
         composition=composition,
         hydrogen_shift=np.log(shifts / shifts.sum(-1, keepdims=True)),
     )
@@ -280,12 +278,11 @@ def main(argv: Sequence[str] | None = None) -> None:
         "--molecules", type=int, default=2500, help="training molecules with lists, for the network"
     )
     parser.add_argument("--eval-limit", type=int, default=900, help="validation spectra, for the mix")
-    parser.add_argument("--rounds", type=int, default=2)
     args = parser.parse_args(argv)
     extractor = AutoFeatureExtractor.from_pretrained(args.model)
     evidence = FragmentEvidence(extractor, EvidenceTables.start(len(extractor.fragments)))
     training = read_training(args.data, evidence, args.per_molecule)
-    for _ in range(args.rounds):
+    for _ in range(2):  # the second time along the paths that the costs of the first prefer
         evidence = FragmentEvidence(extractor, fit_costs(training, evidence))
     pool = MoleculePool.load(args.data)
     network = fit_network(training, evidence, pool, args.molecules).tables()

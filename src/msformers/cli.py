@@ -126,18 +126,13 @@ def _annotate(parser: argparse.ArgumentParser) -> None:
         help="for spectra that state none: assume ([M+H]+ or [M-H]-), common (try several), require, or an adduct",
     )
     add("--adduct-table", metavar="CSV", help="further adducts: name,multiplicity,charge,change")
-    add(
-        "--evidence-depth",
-        type=_not_negative,
-        default=200,
-        metavar="N",
-        help="cut the N best candidates into fragments and rank them again (200); 0 ranks by embedding alone",
-    )
+    depth = "best candidates that are ranked again by what their fragments explain; 0: none"
+    add("--evidence-depth", type=_not_negative, default=200, metavar="N", help=depth)
     add("--min-peaks", type=_positive, default=1, help="report spectra with fewer peaks, do not search them")
     add(
         "--plot",
         metavar="DIR",
-        help="also a picture of each spectrum and its best molecule (needs matplotlib)",
+        help="also a picture of each spectrum and its best molecule",
     )
     add("--plot-format", choices=("png", "svg", "pdf"), default="png")
     add("--resume", action="store_true", help="go on after the last complete record of a .jsonl output")

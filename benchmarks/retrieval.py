@@ -30,6 +30,7 @@ from transformers import AutoFeatureExtractor, AutoTokenizer
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "training_scripts"), str(ROOT / "benchmarks")]
 
+from analysis import draw, mces_of_sample  # noqa: E402
 from data import Augmentation, SpectrumDataset, SpectrumTable, load_spectra_table  # noqa: E402
 from molecules import MoleculeIndex, encode  # noqa: E402
 from peers import PEERS, embed_peer, train_peer  # noqa: E402
@@ -40,6 +41,8 @@ from msformers.inference.retrieval.evidence import FragmentEvidence  # noqa: E40
 from msformers.metrics.retrieval import bootstrap_interval, hits_at_k, mrr  # noqa: E402
 
 logger = logging.getLogger("msformers.benchmark")
+PPM = 10.0
+CONTROLS = ("random", "mass gate alone", "exact mass", "SMILES style")
 Floats = npt.NDArray[np.float32]
 AUGMENTATION = Augmentation(
     peak_dropout=0.3, peak_ppm=2, precursor_ppm=4, calibration_ppm=1.5, intensity_sd=0.2
@@ -52,21 +55,22 @@ class Lists:
 
     Attributes:
         rows: per spectrum its candidates, rows of the molecule matrix. truth: place of the true one.
-        inside: per spectrum, which candidates pass the mass gate.
+        inside: per spectrum, which candidates pass the mass gate. error: how far each is from the true mass, in ppm.
         spectra: places of the spectra in the test table.
     """
 
     rows: list[npt.NDArray[np.int64]]
     truth: list[int]
     inside: list[npt.NDArray[np.bool_]]
+    error: list[npt.NDArray[np.float64]]
     spectra: list[int]
 
 
 def build_lists(table: SpectrumTable, data: Path, index: MoleculeIndex) -> dict[str, Lists]:
     """Both protocols for the spectra whose molecule has candidate lists."""
     by_key = {row["inchikey14"]: row for row in pq.read_table(data / "candidates_test.parquet").to_pylist()}
-    protocols = {"mass": Lists([], [], [], []), "isomers": Lists([], [], [], [])}
-    ready: dict[tuple[str, str], tuple[Any, int, Any]] = {}
+    protocols = {name: Lists([], [], [], [], []) for name in ("mass", "isomers")}
+    ready: dict[tuple[str, str], tuple[Any, int, Any, Any]] = {}
     for place, key in enumerate(tqdm(table.rows["inchikey14"], desc="candidate lists", unit="spectrum")):
         entry = by_key.get(key)
         for name, column in (("mass", "candidates_256"), ("isomers", "candidates_formula")):
@@ -74,19 +78,18 @@ def build_lists(table: SpectrumTable, data: Path, index: MoleculeIndex) -> dict[
                 continue
             if (name, key) not in ready:
                 smiles = entry[column]
-                masses = np.array([ExactMolWt(MolFromSmiles(text)) for text in smiles if name == "mass"])
-                gate = (
-                    np.abs(masses / entry["exact_mass"] - 1) <= 1e-5
-                    if name == "mass"
-                    else np.ones(len(smiles), bool)
+                masses = [ExactMolWt(MolFromSmiles(text)) for text in smiles if name == "mass"]
+                error = 1e6 * np.abs(
+                    np.array(masses or [entry["exact_mass"]] * len(smiles)) / entry["exact_mass"] - 1
                 )
                 rows = np.array([index.row(text) for text in smiles])
-                ready[name, key] = rows, smiles.index(entry["smiles_2d"]), gate
-            rows, truth, gate = ready[name, key]
-            protocols[name].rows.append(rows)
-            protocols[name].truth.append(truth)
-            protocols[name].inside.append(gate)
-            protocols[name].spectra.append(place)
+                ready[name, key] = rows, smiles.index(entry["smiles_2d"]), error <= PPM, np.round(error, 3)
+            lists, (rows, truth, inside, error) = protocols[name], ready[name, key]
+            lists.rows.append(rows)
+            lists.truth.append(truth)
+            lists.inside.append(inside)
+            lists.error.append(error)
+            lists.spectra.append(place)
     return protocols
 
 
@@ -147,24 +150,27 @@ def add_evidence(
     found = []
     for number, place in enumerate(tqdm(lists.spectra, desc="fragment evidence", unit="spectrum")):
         inside = np.flatnonzero(lists.inside[number])
-        more, _ = evidence.scores(dataset[place], [smiles[row] for row in lists.rows[number][inside]])
         total = scores[number].copy()
-        total[inside] += more / max(float(np.linalg.norm(queries[place])), 1e-6)
+        if evidence.applies(dataset[place]):
+            more, _ = evidence.scores(dataset[place], [smiles[row] for row in lists.rows[number][inside]])
+            total[inside] += more / max(float(np.linalg.norm(queries[place])), 1e-6)
         found.append(total)
     return found
 
 
 def control_scores(name: str, lists: Lists, index: MoleculeIndex) -> list[npt.NDArray[np.float64]]:
-    """Scores of a contender that never sees the spectrum."""
+    """Scores of a contender that never sees the fragments."""
     scores = []
     names = index.smiles
-    for rows, inside in zip(lists.rows, lists.inside, strict=True):
-        smiles = [names[row] for row in rows]
+    for rows, inside, error in zip(lists.rows, lists.inside, lists.error, strict=True):
         if name == "random":
             scores.append(np.zeros(len(rows)))
-        elif name == "exact mass":
+        elif name == "mass gate alone":
             scores.append(gated(np.zeros(len(rows), np.float32), inside))
+        elif name == "exact mass":  # the truth's own mass: what a calculated precursor gives away
+            scores.append(-error)
         else:  # how the string is written: its length and share of aromatic letters
+            smiles = [names[row] for row in rows]
             style = [len(text) + sum(letter.islower() for letter in text) / len(text) for text in smiles]
             scores.append(gated(np.array(style, np.float32), inside))
     return scores
@@ -204,38 +210,53 @@ def contenders(
     return queries, embeds.numpy()
 
 
+def evaluate(
+    args: argparse.Namespace, table: SpectrumTable, index: MoleculeIndex, protocols: dict[str, Lists]
+) -> list[dict[str, Any]]:
+    """All rows of the table; the plots are drawn on the way."""
+    queries, embeds = contenders(args, table, index)
+    folder, ours = resolve_checkpoint(args.model), Path(args.model).name
+    evidence = FragmentEvidence.load(folder, AutoFeatureExtractor.from_pretrained(folder))
+    rows: list[dict[str, Any]] = []
+    for protocol, lists in protocols.items():
+        answers = {name: control_scores(name, lists, index) for name in CONTROLS}
+        for name, query in queries.items():
+            answers[name] = cosine_scores(query, embeds, lists)
+        if evidence is not None:
+            answers[f"{ours} (embedding alone)"] = alone = answers[ours]
+            answers[ours] = add_evidence(
+                alone, lists, queries[ours], SpectrumDataset(table), evidence, index.smiles
+            )
+        for name, scores in answers.items():
+            found = figures(name, protocol, lists, scores, table)
+            count = args.mces if protocol == "isomers" and name not in CONTROLS else 0
+            found[0]["mces_at_1"] = mces_of_sample(scores, lists.rows, lists.truth, index.smiles, count)
+            rows += [{"mces_at_1": float("nan")} | row for row in found]
+        if protocol == "isomers":
+            known = sorted(set(load_spectra_table(args.data, ["train"], "all").rows["smiles_2d"]))
+            draw(answers[ours], lists.rows, lists.truth, index.smiles, known, args.plots)
+    return rows
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line."""
     start_logging()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--model", default="specbridge-small")
-    parser.add_argument("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
-    parser.add_argument("--epochs", type=int, default=8, help="of the peers")
-    parser.add_argument("--fold", default="test")
-    parser.add_argument("--output", type=Path, default=ROOT / "benchmarks" / "results" / "retrieval")
+    add = parser.add_argument
+    add("--data", type=Path, required=True)
+    add("--model", default="specbridge-small")
+    add("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
+    add("--epochs", type=int, default=8, help="of the peers")
+    add("--mces", type=int, default=60, help="spectra for MCES@1 among isomers; each may take seconds")
+    add("--limit", type=int, help="a sample of the test spectra, to see that it runs")
+    add("--plots", type=Path, default=ROOT / "benchmarks" / "results" / "plots")
+    add("--output", type=Path, default=ROOT / "benchmarks" / "results" / "retrieval")
     args = parser.parse_args(argv)
-    table = load_spectra_table(args.data, [args.fold], "all")
+    table = load_spectra_table(args.data, ["test"], "all", limit=args.limit)
     index = MoleculeIndex()
-    protocols = build_lists(table, args.data, index)
-    queries, embeds = contenders(args, table, index)
-    evidence = FragmentEvidence.load(
-        resolve_checkpoint(args.model), AutoFeatureExtractor.from_pretrained(resolve_checkpoint(args.model))
-    )
-    rows, ours = [], Path(args.model).name
-    for protocol, lists in protocols.items():
-        for control in ("random", "exact mass", "SMILES style"):
-            rows += figures(control, protocol, lists, control_scores(control, lists, index), table)
-        for name, query in queries.items():
-            scores = cosine_scores(query, embeds, lists)
-            label = f"{name} (embedding alone)" if name == ours and evidence is not None else name
-            rows += figures(label, protocol, lists, scores, table)
-            if label != name and evidence is not None:
-                dataset = SpectrumDataset(table)
-                scores = add_evidence(scores, lists, query, dataset, evidence, index.smiles)
-                rows += figures(name, protocol, lists, scores, table)
+    rows = evaluate(args, table, index, build_lists(table, args.data, index))
     write_figures(args.output, rows)
     for row in rows:
         if row["instruments"] == "all":

@@ -136,6 +136,11 @@ class FragmentEvidence:
         path = cached_file(checkpoint, FILE, _raise_exceptions_for_missing_entries=False)
         return None if path is None else cls(extractor, EvidenceTables.load(Path(path).parent))
 
+    @staticmethod
+    def applies(spectrum: Any) -> bool:
+        """Whether the evidence has a say: it is fitted on accurate mass, and at unit resolution it does harm (validation)."""
+        return not as_peak_list(spectrum).unit_resolution
+
     def scores(self, spectrum: Any, smiles: Sequence[str]) -> tuple[Floats, Floats]:
         """Evidence for each candidate, and the share of the intensity its fragments explain, 0 to 1; (n,) both."""
         peaks = self.peak_formulas(as_peak_list(spectrum))

@@ -16,7 +16,7 @@ def rerank(ranking: Ranking, spectrum: Any, length: float, evidence: FragmentEvi
     """Add fragment evidence to the scores of a ranking.
 
     Args:
-        ranking: by cosine; candidates that it does not list stay behind those it does.
+        ranking: by cosine; candidates that it does not list stay behind those it does. Unchanged at unit resolution.
         spectrum: the spectrum, in any form the extractor takes.
         length: of its embedding before normalisation: how much the embedding claims to know.
         top_k: candidates to keep.
@@ -26,8 +26,8 @@ def rerank(ranking: Ranking, spectrum: Any, length: float, evidence: FragmentEvi
         of the fragment intensity that their fragments explain.
     """
     found = ranking.candidates
-    if not found:
-        return ranking
+    if not found or not evidence.applies(spectrum):
+        return Ranking(found[:top_k], ranking.n_candidates)
     more, explained = evidence.scores(spectrum, [candidate.smiles for candidate in found])
     scores = np.array([candidate.score for candidate in found]) + more / max(length, 1e-6)
     candidates = [

@@ -147,3 +147,9 @@ def test_rerank_orders_by_the_sum(evidence: FragmentEvidence) -> None:
 
 def test_nothing_to_rerank(evidence: FragmentEvidence) -> None:
     assert rerank(Ranking([], 0), SPECTRUM, 1.0, evidence, 5).candidates == []
+
+
+def test_unit_resolution_is_left_to_the_embedding(evidence: FragmentEvidence) -> None:
+    first = Ranking([candidate(1, UNDECANE, 0.3), candidate(2, PARACETAMOL, 0.2)], 2)
+    nominal = SPECTRUM | {"instrument_type": "LC-ESI-QQQ"}
+    assert rerank(first, nominal, 1.0, evidence, 1) == Ranking(first.candidates[:1], 2)

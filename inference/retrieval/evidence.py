@@ -131,9 +131,10 @@ class FragmentEvidence:
     @classmethod
     def load(cls, checkpoint: str, extractor: Any) -> FragmentEvidence | None:
         """The evidence of a checkpoint (folder or Hub id); None if it has none or its extractor knows no formulas."""
-        if not isinstance(extractor, FormulaBagFeatureExtractor):
+        if not checkpoint or not isinstance(extractor, FormulaBagFeatureExtractor):
             return None
-        path = cached_file(checkpoint, FILE, _raise_exceptions_for_missing_entries=False)
+        quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
+        path = cached_file(checkpoint, FILE, **quiet)
         return None if path is None else cls(extractor, EvidenceTables.load(Path(path).parent))
 
     @staticmethod

@@ -111,6 +111,7 @@ def test_a_checkpoint_without_evidence_has_none(evidence: FragmentEvidence, tmp_
     assert FragmentEvidence.load(str(tmp_path), evidence.extractor) is None
     evidence.tables.save(tmp_path)
     assert FragmentEvidence.load(str(tmp_path), SpectrumFeatureExtractor()) is None
+    assert FragmentEvidence.load("", evidence.extractor) is None  # a model that was never saved
 
 
 @pytest.mark.parametrize(

@@ -57,8 +57,8 @@ class FormulaTable:
                 hydrogens.append(h)
                 prior.append(np.log(count) - 0.7 * max(0, least - h, h - most))
         order = np.argsort(mass, kind="stable")
-        numbers = (np.array(values, dtype=np.int64)[order] for values in (composition, hydrogens))
-        return cls(np.array(mass)[order], *numbers, np.array(prior)[order])
+        rows, hs = (np.array(values, dtype=np.int64)[order] for values in (composition, hydrogens))
+        return cls(np.array(mass)[order], rows, hs, np.array(prior)[order])
 
     def look_up(self, mass: Floats, tolerance: Floats, width: Floats, most: int = 3) -> tuple[Any, Any, Any]:
         """Compositions that masses can have.

@@ -238,15 +238,9 @@ class FragmentEvidence:
         a, f = asked[order], place[order]
         composition = self.tables.composition[peaks.polarity, own.rows[f]]
         ordinary = shift[order] == (1 if peaks.polarity else -1)
-        columns = (
-            value[order] / 5,
-            chance[order] / 5,
-            moved[order] / 3,
-            peaks.log_share[a] / 3,
-            own.cost[f] / 4,
-        )
-        columns += (own.cuts[f] / 2, composition / 2, np.abs(shift[order]) / 3, ordinary)
-        match[peaks.place[a]] = np.stack([np.ones(len(a)), *columns], axis=1)
+        chances = (value[order] / 5, chance[order] / 5, moved[order] / 3, peaks.log_share[a] / 3)
+        way = (own.cost[f] / 4, own.cuts[f] / 2, composition / 2, np.abs(shift[order]) / 3, ordinary)
+        match[peaks.place[a]] = np.stack([np.ones(len(a)), *chances, *way], axis=1)
         whole[:12] = _silence(own.rows, odds, np.isin(np.arange(len(own.rows)), place)) / 3
         if len(match):
             root, hit = peaks.context[:, 0], match[:, 0]

@@ -173,7 +173,10 @@ def parse_by_grammar(text: str, radical: bool, ion_mode: IonMode | None, source:
     if body["rest"] and rest is None:
         raise AdductError(f"adduct {source!r}: cannot read {body['rest']!r}; {REMEDY}")
     atoms, usual, written = parse_change(body["terms"], source)
-    charge = _charge(bracketed, source) or _charge(rest, source) or usual
+    outside, inside = _charge(bracketed, source), _charge(rest, source)
+    if outside and inside and outside != inside:
+        raise AdductError(f"adduct {source!r}: cannot read {body['rest']!r}; {REMEDY}")
+    charge = outside or inside or usual
     if not charge and ion_mode is not None:
         charge = 1 if ion_mode == "positive" else -1
     if not charge:

@@ -255,3 +255,8 @@ def test_agrees_with_massbank(shared: Path) -> None:
         assert set(mode[rows]) == {adduct.ion_mode}
         theory = adduct.mz(mass[rows])
         assert np.allclose((mz[rows] - theory) / theory * 1e6, error[rows], atol=0.01)
+
+
+def test_a_number_that_is_no_part_is_not_dropped() -> None:
+    with pytest.raises(AdductError, match="-3"):
+        parse_adduct("[M-3]+")

@@ -24,7 +24,6 @@ LIBRARIES = (
     "selfies",
     "numpy",
     "pyarrow",
-    "lxml",
     "matplotlib",
     "myopic-mces",
 )

@@ -128,33 +128,19 @@ class FormulaBagFeatureExtractor(SpectrumFeatureExtractor):
         """Settings as saved, without the table built from them."""
         return {key: value for key, value in super().to_dict().items() if key != "table"}
 
-    def __call__(self, spectra: Any, return_tensors: str | None = "pt") -> Any:
-        """As `SpectrumFeatureExtractor`, with `token_ids` and `token_weights`."""
-        self._bags: list[Tokens] = []
-        try:
-            return super().__call__(spectra, return_tensors)
-        finally:
-            del self._bags
-
-    def tokens(self, peaks: PeakList) -> npt.NDArray[np.float32]:
-        """Peaks (n, 2) of one spectrum, its bag of tokens noted for `collate`."""
-        mz, intensity = trim(peaks.mz, peaks.intensity, self.n_highest_peaks)
-        intensity = relative(intensity)
-        self._bags.append(self.bag(peaks, mz, intensity))
-        return np.stack([mz, intensity], axis=1).astype(np.float32).reshape(-1, 2)
-
-    def collate(self, tokens: Sequence[npt.NDArray[np.float32]]) -> dict[str, Any]:
-        """Pad peaks and bags."""
-        length = max(len(ids) for ids, _ in self._bags)
-        ids = np.zeros((len(self._bags), length), dtype=np.int64)
+    def batch(self, peak_lists: Sequence[PeakList]) -> dict[str, Any]:
+        """Padded peaks, and padded bags of tokens."""
+        bags = [self.bag(peaks) for peaks in peak_lists]
+        ids = np.zeros((len(bags), max((len(tokens) for tokens, _ in bags), default=0)), dtype=np.int64)
         weights = np.zeros(ids.shape, dtype=np.float32)
-        for row, (token, weight) in enumerate(self._bags):
+        for row, (token, weight) in enumerate(bags):
             ids[row, : len(token)], weights[row, : len(token)] = token, weight
-        return super().collate(tokens) | {"token_ids": ids, "token_weights": weights}
+        return super().batch(peak_lists) | {"token_ids": ids, "token_weights": weights}
 
-    def bag(self, peaks: PeakList, mz: Floats, intensity: Floats) -> Tokens:
-        """Token ids and weights of one spectrum whose kept peaks are `mz` (Th) and `intensity` (base peak 1)."""
-        weight = np.sqrt(intensity)
+    def bag(self, peaks: PeakList) -> Tokens:
+        """Token ids and weights of one spectrum."""
+        mz, intensity = trim(peaks.mz, peaks.intensity, self.n_highest_peaks)
+        weight = np.sqrt(relative(intensity))
         precursor = peaks.precursor_mz
         loss = np.full(len(mz), -1.0) if precursor is None else precursor - mz
         seen, lost = mz < N_BINS, (loss > 0) & (np.rint(loss) < N_BINS)

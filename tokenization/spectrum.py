@@ -98,9 +98,11 @@ class SpectrumFeatureExtractor(FeatureExtractionMixin):
             ValueError: a spectrum lacks what the model needs or holds values that are not finite; names it.
         """
         peak_lists = [as_peak_list(item, position) for position, item in enumerate(_rows(spectra))]
-        return SpectrumBatch(
-            self.collate([self.tokens(peaks) for peaks in peak_lists]), tensor_type=return_tensors
-        )
+        return SpectrumBatch(self.batch(peak_lists), tensor_type=return_tensors)
+
+    def batch(self, peak_lists: Sequence[PeakList]) -> dict[str, Any]:
+        """Arrays with one row per spectrum, before they become tensors; where a subclass adds inputs of its own."""
+        return self.collate([self.tokens(peaks) for peaks in peak_lists])
 
     def tokens(self, peaks: PeakList) -> npt.NDArray[np.float32]:
         """Tokens (n, 2) of one spectrum, without padding."""

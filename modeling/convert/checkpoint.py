@@ -153,3 +153,21 @@ def state_dict_of(
         if not isinstance(value, torch.Tensor):
             raise ValueError(f"{path}: {key}[{name!r}] is {value!r}, not a tensor")
     return {str(name): value for name, value in weights.items()}
+
+
+def load_exactly(model: torch.nn.Module, weights: dict[str, Any], path: str) -> None:
+    """Assign `weights` to `model`.
+
+    Raises:
+        ValueError: a tensor is left over, missing or of another shape; names the first.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
+    if wrong:
+        name = wrong[0]
+        raise ValueError(
+            f"{path}: {len(wrong)} tensors do not fit the architecture, first {name!r}: "
+            f"checkpoint {found.get(name)}, model {expected.get(name)}"
+        )
+    model.load_state_dict(weights, strict=True, assign=True)

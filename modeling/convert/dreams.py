@@ -11,7 +11,7 @@ import torch
 from ...tokenization.dreams import DreamsFeatureExtractor
 from ..dreams import DreamsConfig, DreamsForPreTraining, DreamsForSpectrumEmbedding
 from ..encodings import period_frequencies
-from .checkpoint import read_checkpoint, state_dict_of
+from .checkpoint import load_exactly, read_checkpoint, state_dict_of
 
 # number of peaks each published model was trained with; the checkpoints do not say
 SSL_PEAKS, EMBEDDING_PEAKS = 60, 100
@@ -60,7 +60,7 @@ def convert_dreams(
     )
     with torch.device("meta"):
         model = (DreamsForSpectrumEmbedding if embedding else DreamsForPreTraining)(config)
-    _load_exactly(model, rename_dreams(weights), str(ckpt))
+    _load_known(model, rename_dreams(weights), str(ckpt))
     out = Path(out_dir)
     model.save_pretrained(out)
     DreamsFeatureExtractor(n_peaks, config.precursor_intensity).save_pretrained(out)
@@ -170,19 +170,10 @@ def _refuse_variants(options: dict[str, Any], path: str) -> None:
             )
 
 
-def _load_exactly(model: torch.nn.Module, weights: dict[str, torch.Tensor], path: str) -> None:
-    """Assign `weights`; every tensor must be used, present, of the right shape, and the frequencies the known ones."""
+def _load_known(model: torch.nn.Module, weights: dict[str, torch.Tensor], path: str) -> None:
+    """Assign `weights` exactly; the frequencies must be the known ones."""
     frequencies = "model.embeddings.fourier.frequencies"
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if wrong:
-        name = wrong[0]
-        raise ValueError(
-            f"{path}: {len(wrong)} tensors do not fit the architecture, first {name!r}: "
-            f"checkpoint {found.get(name)}, model {expected.get(name)}"
-        )
-    model.load_state_dict(weights, strict=True, assign=True)
+    load_exactly(model, weights, path)
     config: Any = model.config
     known = period_frequencies(config.fourier_min_period, config.fourier_max_period)
     if not torch.equal(weights[frequencies], known):

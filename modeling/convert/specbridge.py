@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +13,7 @@ from transformers import AutoConfig, AutoTokenizer, RobertaConfig
 from ...tokenization.spectrum import SpectrumFeatureExtractor
 from ..dreams import DreamsConfig
 from ..specbridge import SpecBridgeConfig, SpecBridgeModel
-from .checkpoint import read_checkpoint, state_dict_of
+from .checkpoint import load_exactly, read_checkpoint, state_dict_of
 from .dreams import _infer_config, rename_dreams
 
 logger = logging.getLogger(__name__)
@@ -71,7 +70,7 @@ def convert_specbridge(
     )
     with torch.device("meta"):
         model = SpecBridgeModel(config)
-    _load_exactly(model, dict(_renamed(weights)), path)
+    load_exactly(model, dict(_renamed(weights)), path)
     if dropped:
         logger.info("%s: left out %d unused tensors (%s, …)", path, len(dropped), dropped[0])
     model.save_pretrained(out)
@@ -162,17 +161,3 @@ def _renamed(weights: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
             yield f"molecule_encoder.{name}", tensor
     known = (SPECTRUM, PROJECTION, MAPPER, MOLECULE)
     yield from ((name, tensor) for name, tensor in weights.items() if not name.startswith(known))
-
-
-def _load_exactly(model: SpecBridgeModel, weights: dict[str, Any], path: str) -> None:
-    """Assign `weights`; every tensor must be used, present and of the right shape."""
-    expected = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    found = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-    wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
-    if wrong:
-        name = wrong[0]
-        raise ValueError(
-            f"{path}: {len(wrong)} tensors do not fit the architecture, first {name!r}: "
-            f"checkpoint {found.get(name)}, model {expected.get(name)}"
-        )
-    model.load_state_dict(weights, strict=True, assign=True)

@@ -36,9 +36,48 @@ class AutoModelForMoleculeRetrieval(_BaseAutoModelClass):
     _model_mapping = _mapping()
 
 
+class AutoModelForMolecularPropertyPrediction(_BaseAutoModelClass):
+    """Models that predict molecular descriptors from spectra: output `properties` (batch, n) in the descriptors' units."""
+
+    _model_mapping = _mapping()
+
+
+class AutoModelForMolecularFingerprint(_BaseAutoModelClass):
+    """Models that predict the bits of a molecular fingerprint from spectra."""
+
+    _model_mapping = _mapping()
+
+
+class AutoModelForSpectrumSimilarity(_BaseAutoModelClass):
+    """Models whose cosine of two spectra's `embeddings` estimates the Tanimoto similarity of their molecules."""
+
+    _model_mapping = _mapping()
+
+
+class AutoModelForPeptideSequencing(_BaseAutoModelClass):
+    """Models that read peptides off spectra: `generate` gives token ids and scores."""
+
+    _model_mapping = _mapping()
+
+
+class AutoModelForSpectrumClassification(_BaseAutoModelClass):
+    """Models with a classification head on a spectrum's vector."""
+
+    _model_mapping = _mapping()
+
+
 AUTO_CLASSES: dict[str, Any] = {
     cls.__name__: cls
-    for cls in (AutoModelForSpectrumEmbedding, AutoModelForSpectrumPreTraining, AutoModelForMoleculeRetrieval)
+    for cls in (
+        AutoModelForSpectrumEmbedding,
+        AutoModelForSpectrumPreTraining,
+        AutoModelForMoleculeRetrieval,
+        AutoModelForMolecularPropertyPrediction,
+        AutoModelForMolecularFingerprint,
+        AutoModelForSpectrumSimilarity,
+        AutoModelForPeptideSequencing,
+        AutoModelForSpectrumClassification,
+    )
 }
 
 

@@ -26,7 +26,12 @@ _PUBLIC = {
     "MODELS": "modeling.registry",
     "AutoModelForSpectrumEmbedding": "modeling.auto",
     "AutoModelForSpectrumPreTraining": "modeling.auto",
+    "AutoModelForMolecularFingerprint": "modeling.auto",
+    "AutoModelForMolecularPropertyPrediction": "modeling.auto",
     "AutoModelForMoleculeRetrieval": "modeling.auto",
+    "AutoModelForPeptideSequencing": "modeling.auto",
+    "AutoModelForSpectrumClassification": "modeling.auto",
+    "AutoModelForSpectrumSimilarity": "modeling.auto",
 }
 
 __all__ = ["__version__", "register", *_PUBLIC]

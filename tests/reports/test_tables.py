@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from msformers.reports.records import AnnotationRecord, records_from
-from msformers.reports.tables import COLUMNS, TableError, read_table, write_table
+from msformers.reports.tables import TableError, columns_of, read_table, write_table
 
 from . import answers
 
@@ -68,7 +68,7 @@ def test_a_spreadsheet_runs_no_cell(tmp_path: Path) -> None:
     write_table(rows(), tmp_path / "out.tsv")
     with (tmp_path / "out.tsv").open(newline="", encoding="utf-8") as stream:
         table = list(csv.DictReader(stream, delimiter="\t"))
-    assert list(table[0]) == list(COLUMNS)
+    assert list(table[0]) == list(columns_of(AnnotationRecord))
     assert [row["native_id"] for row in table if row["native_id"].startswith(("=", "@", "+", "-"))] == []
     assert {row["score"] for row in table} == {"0.81", "0.61", ""}
 
@@ -76,7 +76,7 @@ def test_a_spreadsheet_runs_no_cell(tmp_path: Path) -> None:
 def test_json_lines_are_valid_json(tmp_path: Path) -> None:
     write_table(rows(), tmp_path / "out.jsonl")
     lines = (tmp_path / "out.jsonl").read_text(encoding="utf-8").split("\n")[:-1]
-    assert [list(json.loads(line)) for line in lines] == [list(COLUMNS)] * len(rows())
+    assert [list(json.loads(line)) for line in lines] == [list(columns_of(AnnotationRecord))] * len(rows())
 
 
 def test_parquet_types_hold_even_if_a_column_is_empty(tmp_path: Path) -> None:

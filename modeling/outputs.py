@@ -31,7 +31,7 @@ class SpectrumEmbeddingOutput(ModelOutput):
 
     Attributes:
         loss: () mean over the batch, when the model was given what its loss needs.
-        embeddings: (batch, d), not normalised.
+        embeddings: (batch, d), not normalised unless the model says so.
         hidden_states, attentions: as in `SpectrumEncoderOutput`.
     """
 
@@ -81,3 +81,106 @@ class SpecBridgeOutput(ModelOutput):
     contrastive_loss: torch.Tensor | None = None
     spectrum_embeds: torch.Tensor | None = None
     molecule_embeds: torch.Tensor | None = None
+
+
+@dataclass
+class MaskedPeakOutput(ModelOutput):
+    """Output of models that reconstruct the classes of every peak, masked or not.
+
+    Rows of the logits are the real peaks of the batch, precursors and padding left out, in row-major order.
+
+    Attributes:
+        loss: () weighted sum of the parts.
+        loss_integer, loss_fraction, loss_intensity: () mean cross-entropy of each codebook, unweighted.
+        logits_integer, logits_fraction, logits_intensity: (peaks, classes).
+        pooler_output: (batch, d).
+        hidden_states, attentions: as in `SpectrumEncoderOutput`.
+    """
+
+    loss: torch.Tensor | None = None
+    loss_integer: torch.Tensor | None = None
+    loss_fraction: torch.Tensor | None = None
+    loss_intensity: torch.Tensor | None = None
+    logits_integer: torch.Tensor | None = None
+    logits_fraction: torch.Tensor | None = None
+    logits_intensity: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class PropertyOutput(ModelOutput):
+    """Output of models that predict molecular properties.
+
+    Attributes:
+        loss: () mean squared error of the scaled properties, when true values were given.
+        scaled_properties: (batch, properties), 0 to 1 over the training molecules, not clipped.
+        properties: (batch, properties) float32 in the properties' units.
+        pooler_output: (batch, d).
+        hidden_states, attentions: as in `SpectrumEncoderOutput`.
+    """
+
+    loss: torch.Tensor | None = None
+    scaled_properties: torch.Tensor | None = None
+    properties: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class PeptideSequencingOutput(ModelOutput):
+    """Output of models that write a peptide, for given tokens (teacher forcing).
+
+    Attributes:
+        loss: () mean cross-entropy per token, when labels were given.
+        logits: (batch, length + 1, vocabulary): row t scores token t, row 0 sees only the precursor.
+        pooler_output: (batch, d), the vector of the spectrum.
+        hidden_states, attentions: of the spectrum encoder, as in `SpectrumEncoderOutput`.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class PeptideSearchOutput(ModelOutput):
+    """Peptides found by `generate`: one row per hypothesis, spectrum by spectrum, best first; a spectrum may have none.
+
+    Attributes:
+        sequences: (n, length) int64, token ids in the order of the tokenizer (C- to N-terminus), without stop, 0 behind.
+        lengths: (n,) int64, tokens of each peptide.
+        spectrum_index: (n,) int64, row of the batch.
+        rank: (n,) int64, 0 for the best of its spectrum.
+        scores: (n,) float64, of the peptide.
+        residue_scores: (n, length) float64, N- to C-terminus as peptides are written, NaN behind.
+    """
+
+    sequences: torch.Tensor | None = None
+    lengths: torch.Tensor | None = None
+    spectrum_index: torch.Tensor | None = None
+    rank: torch.Tensor | None = None
+    scores: torch.Tensor | None = None
+    residue_scores: torch.Tensor | None = None
+
+
+@dataclass
+class SpectrumClassificationOutput(ModelOutput):
+    """Output of spectrum classifiers.
+
+    Attributes:
+        loss: () mean binary cross-entropy over the known labels, when labels were given.
+        logits: (batch, tasks); the probability is their sigmoid.
+        pooler_output: (batch, d), the vector of the spectrum.
+        hidden_states, attentions: as in `SpectrumEncoderOutput`.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
+    hidden_states: tuple[torch.Tensor, ...] | None = None
+    attentions: tuple[torch.Tensor, ...] | None = None

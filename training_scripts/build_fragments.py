@@ -22,7 +22,8 @@ from recipe import start_logging
 from tqdm import tqdm
 
 from msformers.spectra.fragmentation import composition_text, fragment
-from msformers.tokenization.formula_bag import N_BINS, FormulaBagFeatureExtractor
+from msformers.tokenization.formula_bag import FormulaBagFeatureExtractor
+from msformers.tokenization.formulas import N_BINS
 
 logger = logging.getLogger("msformers.training")
 HELD_BACK = ("val", "test")

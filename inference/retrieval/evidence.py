@@ -21,7 +21,7 @@ from transformers.utils import cached_file
 
 from ...spectra.fragmentation import ELEMENTS, N_BOND_CLASSES, Fragments, fragment
 from ...spectra.masses import parse_formula
-from ...tokenization.formula_bag import FormulaBagFeatureExtractor, electron_mass
+from ...tokenization.formulas import FormulaFeatureExtractor, electron_mass
 from ...tokenization.spectrum import PeakList, as_peak_list, relative, trim
 
 FILE = "fragment_evidence.safetensors"
@@ -121,7 +121,7 @@ class FragmentEvidence:
         tables: the learned numbers.
     """
 
-    def __init__(self, extractor: FormulaBagFeatureExtractor, tables: EvidenceTables) -> None:
+    def __init__(self, extractor: FormulaFeatureExtractor, tables: EvidenceTables) -> None:
         self.extractor, self.tables = extractor, tables
         keys = np.array([_key(_counts(row[0])) for row in extractor.fragments], dtype=np.int64)
         self._order = np.argsort(keys)
@@ -131,7 +131,7 @@ class FragmentEvidence:
     @classmethod
     def load(cls, checkpoint: str, extractor: Any) -> FragmentEvidence | None:
         """The evidence of a checkpoint (folder or Hub id); None if it has none or its extractor knows no formulas."""
-        if not checkpoint or not isinstance(extractor, FormulaBagFeatureExtractor):
+        if not checkpoint or not isinstance(extractor, FormulaFeatureExtractor):
             return None
         quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
         path = cached_file(checkpoint, FILE, **quiet)

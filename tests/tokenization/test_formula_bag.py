@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from msformers.spectra.masses import ELECTRON_MASS, formula_mass
-from msformers.tokenization.formula_bag import N_BINS, FormulaBagFeatureExtractor, FormulaTable
+from msformers.tokenization.formula_bag import FormulaBagFeatureExtractor
+from msformers.tokenization.formulas import N_BINS, FormulaTable
 
 ROWS = [["C7O", 2, 8, 50], ["C6", 2, 12, 100], ["O", 0, 2, 100], ["CN", 0, 5, 10]]
 EXTRACTOR = FormulaBagFeatureExtractor(fragments=ROWS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -172,31 +173,37 @@ class BiasedSelfAttention(nn.Module):
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
+ACTIVATIONS = {"relu": partial(functional.relu, inplace=True), "gelu": functional.gelu}
+
+
 class FeedForward(nn.Module):
-    """Linear, ReLU, dropout, Linear, without biases.
+    """Linear, activation, dropout, Linear, without biases.
 
     Args:
         size: of input and output.
         intermediate_size: between them.
         dropout: probability.
+        activation: "relu" or "gelu".
     """
 
-    def __init__(self, size: int, intermediate_size: int, dropout: float) -> None:
+    def __init__(self, size: int, intermediate_size: int, dropout: float, activation: str = "relu") -> None:
         super().__init__()
+        self.activation = ACTIVATIONS[activation]
         self.up_proj = nn.Linear(size, intermediate_size, bias=False)
         self.down_proj = nn.Linear(intermediate_size, size, bias=False)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """(..., size) to (..., size)."""
-        return self.down_proj(self.dropout(functional.relu(self.up_proj(hidden_states), inplace=True)))
+        return self.down_proj(self.dropout(self.activation(self.up_proj(hidden_states))))
 
 
 class PreNormLayer(GradientCheckpointingLayer):
     """Pre-norm transformer layer of `BiasedSelfAttention` and `FeedForward`.
 
     Args:
-        config: as for `BiasedSelfAttention`, and `intermediate_size`, `hidden_dropout`, `layer_norm_eps`.
+        config: as for `BiasedSelfAttention`, and `intermediate_size`, `hidden_dropout`, `layer_norm_eps` and, if other
+            than ReLU, `hidden_act`.
     """
 
     def __init__(self, config: Any) -> None:
@@ -204,7 +211,10 @@ class PreNormLayer(GradientCheckpointingLayer):
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.attention = BiasedSelfAttention(config)
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.mlp = FeedForward(config.hidden_size, config.intermediate_size, config.hidden_dropout)
+        activation = getattr(config, "hidden_act", "relu")
+        self.mlp = FeedForward(
+            config.hidden_size, config.intermediate_size, config.hidden_dropout, activation
+        )
         self.dropout = nn.Dropout(config.hidden_dropout)
 
     def forward(

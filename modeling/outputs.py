@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from transformers.utils import ModelOutput
@@ -107,6 +108,20 @@ class MaskedPeakOutput(ModelOutput):
     pooler_output: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+
+
+class PeakErrors(NamedTuple):
+    """How far the likeliest classes are from the true ones, one row per real peak of a batch (figure 2 of the paper).
+
+    Attributes:
+        mz: (peaks,) float64, absolute error in Th of integer + fraction / 1000.
+        intensity: (peaks,) float64, absolute error relative to the base peak; times 1000 on the paper's scale.
+        masked: (peaks,) bool, whether the model had to guess the peak.
+    """
+
+    mz: torch.Tensor
+    intensity: torch.Tensor
+    masked: torch.Tensor
 
 
 @dataclass

@@ -5,6 +5,7 @@ if not __name__.startswith("msformers."):
 
 from .analyses import hardness, margins, pool_size_sensitivity
 from .molecules import max_tanimoto, mces, mces_at_1, nearest_tanimoto
+from .properties import property_scores
 from .retrieval import bootstrap_interval, hits_at_k, mrr, positives_by_block, ranks, recall_at_k
 from .significance import paired_comparison
 
@@ -21,6 +22,7 @@ __all__ = [
     "paired_comparison",
     "pool_size_sensitivity",
     "positives_by_block",
+    "property_scores",
     "ranks",
     "recall_at_k",
 ]

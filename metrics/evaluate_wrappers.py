@@ -12,6 +12,7 @@ import evaluate
 from datasets import Features, List, Value
 
 from .molecules import max_tanimoto
+from .properties import property_scores
 from .retrieval import MissingMode, TieMode, mrr, recall_at_k
 
 _CITATION = "Bushuiev et al., MassSpecGym, NeurIPS 2024 Datasets and Benchmarks, arXiv 2410.23326"
@@ -71,15 +72,33 @@ class MaxTanimoto(evaluate.Metric):
         return {"max_tanimoto": float(max_tanimoto(references, predictions, n_bits).mean())}
 
 
+class MolecularProperties(evaluate.Metric):
+    """R² of continuous and balanced accuracy of binary molecular properties, averaged over properties.
+
+    Predictions and references are one row of property values per query, in the same units; an unknown reference is NaN.
+    A property with at most two values among the references is binary (see `metrics.properties`).
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        features = Features({"predictions": List(Value("float64")), "references": List(Value("float64"))})
+        text = "Mean R² of continuous, mean balanced accuracy of binary properties, as LSM1-MS2 reports them."
+        return _info(text, features, citation="")
+
+    def _compute(self, predictions: list[list[float]], references: list[list[float]]) -> dict[str, float]:
+        scores = property_scores(references, predictions)
+        names = ("mean_r2", "median_r2", "mean_balanced_accuracy", "median_balanced_accuracy")
+        return {name: getattr(scores, name) for name in names}
+
+
 def _retrieval_info(description: str) -> evaluate.MetricInfo:
     features = Features({"predictions": List(Value("float64")), "references": List(Value("bool"))})
     return _info(description, features)
 
 
-def _info(description: str, features: Any) -> evaluate.MetricInfo:
+def _info(description: str, features: Any, citation: str = _CITATION) -> evaluate.MetricInfo:
     return evaluate.MetricInfo(
         description=description,
-        citation=_CITATION,
+        citation=citation,
         inputs_description="predictions and references: one entry per query",
         features=features,
     )

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from msformers.metrics.evaluate_wrappers import MaxTanimoto, RetrievalMRR, RetrievalRecall
+from msformers.metrics.evaluate_wrappers import (
+    MaxTanimoto,
+    MolecularProperties,
+    RetrievalMRR,
+    RetrievalRecall,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +41,15 @@ def test_mrr_and_tanimoto(tmp_path: Path) -> None:
     assert mrr.compute(predictions=[[0.1, 0.9]], references=[[True, False]]) == {"mrr": 0.5}
     tanimoto = MaxTanimoto(cache_dir=str(tmp_path))
     assert tanimoto.compute(predictions=[["CCO", "N"]], references=["OCC"]) == {"max_tanimoto": 1.0}
+
+
+def test_properties_with_unknown_values_over_batches(tmp_path: Path) -> None:
+    metric = MolecularProperties(cache_dir=str(tmp_path))
+    metric.add_batch(predictions=[[1.0, 0.2], [2.0, 0.9]], references=[[1.0, 0.0], [2.0, 1.0]])
+    metric.add_batch(predictions=[[3.0, 0.1]], references=[[3.0, float("nan")]])
+    assert metric.compute() == {
+        "mean_r2": 1.0,
+        "median_r2": 1.0,
+        "mean_balanced_accuracy": 1.0,
+        "median_balanced_accuracy": 1.0,
+    }

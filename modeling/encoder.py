@@ -1,112 +1,131 @@
-"""The encoder of LSM1 and MS2Prop: pre-norm layers over the tokens of padded spectra, with ALiBi for those who want it."""
+"""The standard transformer encoder layer: biased projections, key mask or additive bias, pre-norm or post-norm."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import nn
-from transformers import initialization as init
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.activations import ACT2FN
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .layers import BiasedSelfAttention, FeedForward, Packing, PreNormLayer
-
-
-def alibi_slopes(num_heads: int) -> torch.Tensor:
-    """Slope of each head, (heads,) float32: ``2 ** (-8 k / heads)``, k = 1 ... heads (Press et al., ICLR 2022).
-
-    For a number of heads that is no power of two: the slopes of the power below, then every second one of the power
-    above, as published.
-    """
-    power = 2 ** math.floor(math.log2(num_heads))
-    slopes = [2 ** (-8 * k / power) for k in range(1, power + 1)]
-    between = [2 ** (-4 * k / power) for k in range(1, 2 * power + 1, 2)]
-    return torch.tensor((slopes + between)[:num_heads])
+from .layers import eager_attention
 
 
-def alibi_bias(num_heads: int, n_tokens: int, exempt_first: bool = False) -> torch.Tensor:
-    """What ALiBi adds to the scores, (1, heads, tokens, tokens) float32: ``-slope |i - j|``, in both directions.
-
-    Args:
-        num_heads: as in `alibi_slopes`.
-        n_tokens: of a spectrum.
-        exempt_first: no bias from and to token 0.
-    """
-    place = torch.arange(n_tokens)
-    distance = (place[:, None] - place).abs().float()
-    if exempt_first:
-        distance[0] = distance[:, 0] = 0.0
-    return -alibi_slopes(num_heads)[None, :, None, None] * distance
+def key_mask(attention_mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """Additive mask (batch, 1, 1, tokens) of `dtype` that hides the tokens whose `attention_mask` (batch, tokens) is 0."""
+    hidden = (attention_mask == 0)[:, None, None]
+    return torch.zeros(hidden.shape, dtype=dtype, device=hidden.device).masked_fill(
+        hidden, torch.finfo(dtype).min
+    )
 
 
-def real_tokens(peaks: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
-    """Bool (batch, tokens), False for padding: by the mask, or tokens of m/z 0 where there is none."""
-    return peaks[..., 0] != 0 if attention_mask is None else attention_mask != 0
-
-
-def is_recorded(config: Any, kwargs: Mapping[str, Any]) -> bool:
-    """Whether a forward call with `kwargs` shall return hidden states or attentions."""
-    keys = ("output_hidden_states", "output_attentions")
-    return any(kwargs.get(key, getattr(config, key)) for key in keys)
-
-
-class PreNormEncoder(nn.Module):
-    """Dropout, layers, LayerNorm. Padding is neither attended to nor, where it can be left out, computed.
+class SelfAttention(nn.Module):
+    """Multi-head self-attention with biased projections.
 
     Args:
-        config: as for `PreNormLayer`, and `num_hidden_layers`.
+        config: gives `hidden_size`, `num_attention_heads`, `attention_dropout` and the attention implementation.
+    """
+
+    is_causal = False
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.config = config
+        size: int = config.hidden_size
+        self.head_dim = size // config.num_attention_heads
+        self.scaling = self.head_dim**-0.5
+        self.dropout: float = config.attention_dropout
+        self.q_proj = nn.Linear(size, size)
+        self.k_proj = nn.Linear(size, size)
+        self.v_proj = nn.Linear(size, size)
+        self.o_proj = nn.Linear(size, size)
+
+    def forward(
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, first_only: bool = False
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attend.
+
+        Args:
+            hidden_states: (batch, tokens, d).
+            attention_mask: additive, broadcastable to (batch, heads, queries, tokens).
+            first_only: only token 0 asks.
+
+        Returns:
+            (batch, queries, d); the weights (batch, heads, queries, tokens) or None (fused attention).
+        """
+        query = self.q_proj(hidden_states[:, :1] if first_only else hidden_states)
+        attend: Callable[..., tuple[Tensor, Tensor | None]] = ALL_ATTENTION_FUNCTIONS.get_interface(
+            self.config._attn_implementation, eager_attention
+        )
+        output, weights = attend(
+            self,
+            self._heads(query),
+            self._heads(self.k_proj(hidden_states)),
+            self._heads(self.v_proj(hidden_states)),
+            attention_mask,
+            dropout=self.dropout if self.training else 0.0,
+            scaling=self.scaling,
+        )
+        return self.o_proj(output.flatten(2)), weights
+
+    def _heads(self, states: Tensor) -> Tensor:
+        return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
+
+
+class EncoderMlp(nn.Module):
+    """Linear, activation, dropout, Linear.
+
+    Args:
+        config: gives `hidden_size`, `intermediate_size`, `hidden_act`, `hidden_dropout`.
     """
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(config.hidden_dropout)
-        self.layers = nn.ModuleList(PreNormLayer(config) for _ in range(config.num_hidden_layers))
-        self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size)
+        self.activation = ACT2FN[config.hidden_act]
+        self.dropout: float = config.hidden_dropout
+
+    def forward(self, hidden_states: Tensor) -> Tensor:
+        """(..., d) to (..., d)."""
+        inner = self.activation(self.up_proj(hidden_states))
+        return self.down_proj(functional.dropout(inner, self.dropout, self.training))
+
+
+class EncoderLayer(GradientCheckpointingLayer):
+    """Self-attention and MLP, each added to its input; the norm before them (`norm_first`) or after the sum.
+
+    Args:
+        config: as for `SelfAttention` and `EncoderMlp`, and `layer_norm_eps`.
+        norm_first: pre-norm, or post-norm as in the original transformer.
+    """
+
+    def __init__(self, config: Any, norm_first: bool = True) -> None:
+        super().__init__()
+        self.norm_first = norm_first
+        self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention = SelfAttention(config)
+        self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.mlp = EncoderMlp(config)
+        self.dropout: float = config.hidden_dropout
 
     def forward(
-        self,
-        tokens: torch.Tensor,
-        real: torch.Tensor,
-        bias: torch.Tensor | None = None,
-        recorded: bool = False,
-    ) -> torch.Tensor:
-        """Encode.
+        self, hidden_states: Tensor, attention_mask: Tensor | None = None, first_only: bool = False
+    ) -> Tensor:
+        """(batch, tokens, d) to (batch, queries, d); arguments as in `SelfAttention`."""
+        inner = self.attention_norm(hidden_states) if self.norm_first else hidden_states
+        attended, _ = self.attention(inner, attention_mask, first_only)
+        if first_only:
+            hidden_states = hidden_states[:, :1]
+        hidden_states = hidden_states + self._drop(attended)
+        if not self.norm_first:
+            hidden_states = self.attention_norm(hidden_states)
+            return self.mlp_norm(hidden_states + self._drop(self.mlp(hidden_states)))
+        return hidden_states + self._drop(self.mlp(self.mlp_norm(hidden_states)))
 
-        Args:
-            tokens: (batch, tokens, d).
-            real: bool (batch, tokens), False for padding.
-            bias: added to the scores, broadcastable to (batch, heads, tokens, tokens).
-            recorded: keep every layer's output in the shape (batch, tokens, d).
-
-        Returns:
-            (batch, tokens, d); padding is zero, or anything finite when `recorded`.
-        """
-        packing = None if recorded or torch.compiler.is_compiling() else Packing.of(real)
-        hidden_states = self.dropout(tokens if packing is None else packing.pack(tokens))
-        dtype, seen = hidden_states.dtype, real[:, None, None, :]
-        bias = torch.zeros(1, 1, 1, 1) if bias is None else bias
-        mask = torch.where(seen, bias.to(real.device, dtype), torch.finfo(dtype).min)
-        mask = mask.expand(-1, -1, real.shape[1], -1)
-        for layer in self.layers:
-            hidden_states = layer(hidden_states, mask, packing=packing)
-        hidden_states = self.norm(hidden_states)
-        return hidden_states if packing is None else packing.pad_with_zeros(hidden_states)
-
-
-def initialize_encoder(module: nn.Module, num_layers: int) -> None:
-    """Start values of one module of such an encoder, its input projection or its heads; children come first.
-
-    Weights have variance 1 / inputs; what a layer adds to the stream starts smaller by the root of twice the number of
-    layers, so that depth does not drown the peaks.
-    """
-    if isinstance(module, nn.LayerNorm):
-        init.ones_(module.weight)
-        init.zeros_(module.bias)
-    elif isinstance(module, nn.Linear):
-        init.normal_(module.weight, std=module.in_features**-0.5)
-        if module.bias is not None:
-            init.zeros_(module.bias)
-    elif isinstance(module, BiasedSelfAttention | FeedForward):
-        last = module.o_proj if isinstance(module, BiasedSelfAttention) else module.down_proj
-        init.normal_(last.weight, std=(2 * num_layers * last.in_features) ** -0.5)
+    def _drop(self, states: Tensor) -> Tensor:
+        return functional.dropout(states, self.dropout, self.training)

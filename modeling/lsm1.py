@@ -17,7 +17,7 @@ from transformers.utils import can_return_tuple
 from transformers.utils.output_capturing import capture_outputs
 
 from .base import SpectrumPreTrainedModel
-from .encoder import PreNormEncoder, alibi_bias, initialize_encoder, is_recorded, real_tokens
+from .token_encoder import PreNormEncoder, alibi_bias, initialize_encoder, is_recorded, real_tokens
 from .heads import PropertyHead, SpectrumPropertyModel
 from .layers import BiasedSelfAttention, PreNormLayer
 from .lsm1_config import TINY, Lsm1Config

@@ -14,7 +14,7 @@ from transformers import initialization as init
 from transformers.utils.output_capturing import capture_outputs
 
 from .base import SpectrumPreTrainedModel
-from .encoder import PreNormEncoder, initialize_encoder, is_recorded, real_tokens
+from .token_encoder import PreNormEncoder, initialize_encoder, is_recorded, real_tokens
 from .heads import PropertyConfig, PropertyHead, SpectrumPropertyModel
 from .layers import BiasedSelfAttention, PreNormLayer
 from .outputs import SpectrumEncoderOutput

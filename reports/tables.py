@@ -165,9 +165,7 @@ def _value(path: Path, name: str, column: Column, text: str) -> object:
     try:
         return int(text) if column.kind == "int" else float(text)
     except ValueError:
-        raise TableError(
-            f"{path}: {name} {text!r} is not a number; was the table edited by hand?"
-        ) from None
+        raise TableError(f"{path}: {name} {text!r} is not a number; was the table edited by hand?") from None
 
 
 def _rows_of_jsonl(path: Path) -> Iterator[dict[str, Any]]:

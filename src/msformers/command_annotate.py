@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import shlex
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
 from .checkpoints import resolve_checkpoint
 from .cli import UsageError
-from .command_support import input_paths, output_path, set_threads, with_progress
+from .command_support import input_paths, output_path, set_threads, table_line, with_progress
 from .inference.annotate import STATUSES, Annotation, SearchOptions, annotate
 from .inference.loading import Loaded, load_retrieval
 from .inference.retrieval.bank import MoleculeBank, open_bank
 from .reports.html import RunInfo, write_report
 from .reports.records import all_records
 from .reports.tables import write_jsonl, write_table
+from .resume import keep_complete, skip_done
 from .spectra.adducts import load_adducts, parse_adduct
 from .spectra.read import read
 from .spectra.spectrum import Problem, Spectrum
@@ -46,7 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
     counts: Counter[str] = Counter()
     problems: list[Problem] = []
     if arguments.resume and output is not None:
-        _skip(spectra, _keep_complete(output))
+        skip_done(spectra, keep_complete(output))
     answers = annotate(
         _noting(spectra, problems),
         loaded.model,
@@ -109,49 +108,6 @@ def _counted(answers: Iterable[Annotation], counts: Counter[str]) -> Iterator[An
         yield answer
 
 
-def _keep_complete(output: Path) -> list[tuple[int, str]]:
-    """Cut a .jsonl after its last record that is surely complete; (index, native_id) of those that stay.
-
-    The rows of the last record may not all have been written, so that record is done again.
-    """
-    if not output.exists():
-        return []
-    done: list[tuple[int, str]] = []
-    keep = 0
-    with output.open("rb") as stream:
-        at = 0
-        for number, line in enumerate(stream, start=1):
-            try:
-                row = json.loads(line)
-                here = (int(row["index"]), str(row["native_id"]))
-            except (ValueError, KeyError, TypeError) as error:
-                if line.endswith(b"\n"):
-                    raise UsageError(f"{output}:{number}: is no row of msformers; use another -o") from error
-                break
-            if not done or done[-1] != here:
-                done.append(here)
-                keep = at
-            at += len(line)
-    with output.open("r+b") as stream:
-        stream.truncate(keep)
-    return done[:-1]
-
-
-def _skip(spectra: Iterator[Spectrum | Problem], done: list[tuple[int, str]]) -> None:
-    """Pass over the records that an output holds already.
-
-    Raises:
-        UsageError: they are not those of this input.
-    """
-    for record, expected in zip(islice(spectra, len(done)), done, strict=False):
-        if (record.index, record.native_id) != expected:
-            raise UsageError(
-                f"--resume: the output holds spectrum {expected[0]} {expected[1]!r} where the input has "
-                f"{record.index} {record.native_id!r}; it belongs to another input, use another -o"
-            )
-    logger.info("going on after %d records", len(done))
-
-
 def _run_info(
     arguments: argparse.Namespace, files: list[Path], candidates: Path, bank: MoleculeBank
 ) -> RunInfo:
@@ -175,7 +131,7 @@ def _table(answers: Iterable[Annotation]) -> None:
     """A short table on standard output: up to three candidates per spectrum, or the reason why there is none."""
     widths = (5, 24, 9, 12, 4, 34, 7, 7)
     titles = ("index", "spectrum", "m/z", "adduct", "rank", "molecule", "score", "ppm")
-    sys.stdout.write(_line(titles, widths))
+    sys.stdout.write(table_line(titles, widths))
     for answer in answers:
         mz = "" if answer.precursor_mz is None else f"{answer.precursor_mz:.4f}"
         head = (str(answer.index), answer.native_id, mz)
@@ -183,18 +139,9 @@ def _table(answers: Iterable[Annotation]) -> None:
             error = "" if hit.mass_error_ppm is None else f"{round(hit.mass_error_ppm, 1) + 0.0:+.1f}"
             molecule = hit.name or hit.smiles
             cells = (*head, hit.adduct or "", str(hit.rank), molecule, f"{hit.score:.3f}", error)
-            sys.stdout.write(_line(cells, widths))
+            sys.stdout.write(table_line(cells, widths))
         if not answer.candidates:
-            sys.stdout.write(_line(head, widths[:3]).rstrip() + f"  {answer.status}: {answer.reason}\n")
-
-
-def _line(cells: Iterable[str], widths: Iterable[int]) -> str:
-    """Cells padded or cut to their widths, control characters removed."""
-    parts = []
-    for cell, width in zip(cells, widths, strict=True):
-        text = "".join(letter if letter.isprintable() else " " for letter in cell)
-        parts.append((text if len(text) <= width else text[: width - 1] + "…").ljust(width))
-    return "  ".join(parts).rstrip() + "\n"
+            sys.stdout.write(table_line(head, widths[:3]).rstrip() + f"  {answer.status}: {answer.reason}\n")
 
 
 def _summarise(counts: Counter[str], output: Path | None) -> None:

@@ -69,3 +69,12 @@ def with_progress(items: Iterable[ItemT], arguments: argparse.Namespace, unit: s
 
     bar: Any = tqdm(items, unit=f" {unit}", disable=True if arguments.quiet else None)
     yield from bar
+
+
+def table_line(cells: Iterable[str], widths: Iterable[int]) -> str:
+    """One line of a table: cells padded or cut to their widths, control characters removed."""
+    parts = []
+    for cell, width in zip(cells, widths, strict=True):
+        text = "".join(letter if letter.isprintable() else " " for letter in cell)
+        parts.append((text if len(text) <= width else text[: width - 1] + "…").ljust(width))
+    return "  ".join(parts).rstrip() + "\n"

@@ -166,6 +166,8 @@ class PeptideSequencingOutput(ModelOutput):
 class PeptideSearchOutput(ModelOutput):
     """Peptides found by `generate`: one row per hypothesis, spectrum by spectrum, best first; a spectrum may have none.
 
+    All tensors are on the CPU.
+
     Attributes:
         sequences: (n, length) int64, token ids in the order of the tokenizer (C- to N-terminus), without stop, 0 behind.
         lengths: (n,) int64, tokens of each peptide.
@@ -199,3 +201,53 @@ class SpectrumClassificationOutput(ModelOutput):
     pooler_output: torch.Tensor | None = None
     hidden_states: tuple[torch.Tensor, ...] | None = None
     attentions: tuple[torch.Tensor, ...] | None = None
+
+
+@dataclass
+class ContrastiveOutput(ModelOutput):
+    """Output of contrastive pre-training.
+
+    Attributes:
+        loss: () InfoNCE, when two views were given.
+        embeddings: (B, d) unit vectors.
+        spread: () root mean variance of the embeddings times √d: 1 = widest, 0 = collapsed.
+    """
+
+    loss: torch.Tensor | None = None
+    embeddings: torch.Tensor | None = None
+    spread: torch.Tensor | None = None
+
+
+@dataclass
+class SpectrumEncoding(ModelOutput):
+    """What NexaMass says of spectra.
+
+    Attributes:
+        embedding: (B, ssl_size) unit vectors. fingerprint: (B, bits) probabilities. query: (B, projection_size) unit vectors.
+    """
+
+    embedding: torch.Tensor | None = None
+    fingerprint: torch.Tensor | None = None
+    query: torch.Tensor | None = None
+
+
+@dataclass
+class StructurePredictionOutput(ModelOutput):
+    """Output of `NexaMassForStructurePrediction`.
+
+    Attributes:
+        loss: () weighted sum, when fingerprints were given.
+        logits: (B, bits). embeddings: (B, ssl_size) unit vectors. query_embeds: (B, projection_size) unit vectors.
+        confidence_logits: (B,), where the layout has that head.
+        fingerprint_loss, retrieval_loss, match_loss, contrastive_loss: () the parts, unweighted, detached.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    embeddings: torch.Tensor | None = None
+    query_embeds: torch.Tensor | None = None
+    confidence_logits: torch.Tensor | None = None
+    fingerprint_loss: torch.Tensor | None = None
+    retrieval_loss: torch.Tensor | None = None
+    match_loss: torch.Tensor | None = None
+    contrastive_loss: torch.Tensor | None = None

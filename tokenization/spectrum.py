@@ -20,6 +20,8 @@ _LIBRARY_KEYS = frozenset({"feature_extractor_type", "processor_class", "auto_ma
 
 
 _CONTEXT = ("adduct", "ion_mode", "instrument_type")
+# inputs that half precision would spoil: m/z and masses
+_EXACT = ("peaks", "precursors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class PeakList:
         adduct: normalised, None when unknown.
         ion_mode: "positive", "negative" or None; taken from the adduct's sign when not given.
         instrument_type: as recorded, such as LC-ESI-QTOF.
+        charge: of the precursor, signed, None when unknown (or given as 0).
     """
 
     mz: npt.NDArray[np.float64]
@@ -43,6 +46,7 @@ class PeakList:
     adduct: str | None = None
     ion_mode: str | None = None
     instrument_type: str | None = None
+    charge: int | None = None
 
     @property
     def unit_resolution(self) -> bool:
@@ -54,14 +58,15 @@ class PeakList:
 
 
 class SpectrumBatch(BatchFeature):
-    """A `BatchFeature` whose `peaks` keep their dtype under ``.to(torch.bfloat16)``: half precision loses the m/z."""
+    """A `BatchFeature` whose `peaks` and `precursors` keep their dtype under ``.to(torch.bfloat16)``, which loses m/z."""
 
     def to(self, *args: Any, **kwargs: Any) -> SpectrumBatch:
-        """Move all tensors; cast all floating ones but `peaks`."""
-        peaks = self.data.get("peaks")
+        """Move all tensors; cast all floating ones but `peaks` and `precursors`."""
+        exact = {name: self.data[name] for name in _EXACT if hasattr(self.data.get(name), "to")}
         super().to(*args, **kwargs)
-        if hasattr(peaks, "to") and self.data["peaks"].dtype != peaks.dtype:
-            self.data["peaks"] = peaks.to(device=self.data["peaks"].device)
+        for name, values in exact.items():
+            if self.data[name].dtype != values.dtype:
+                self.data[name] = values.to(device=self.data[name].device)
         return self
 
 
@@ -129,6 +134,7 @@ def as_peak_list(spectrum: Any, position: int = 0) -> PeakList:
         mz, intensity, precursor = spectrum.mz, spectrum.intensity, spectrum.precursor_mz
         name = spectrum.native_id or f"spectrum {spectrum.index}"
         context = {key: getattr(spectrum, key) for key in _CONTEXT}
+        charge = spectrum.charge
     elif isinstance(spectrum, Mapping):
         if "mz" not in spectrum or not ({"intensity", "intensities"} & set(spectrum)):
             raise TypeError(f"spectrum {position} needs the keys mz and intensity, has {sorted(spectrum)}")
@@ -136,6 +142,7 @@ def as_peak_list(spectrum: Any, position: int = 0) -> PeakList:
         intensity = spectrum["intensity"] if "intensity" in spectrum else spectrum["intensities"]
         name = str(spectrum.get("native_id") or f"spectrum {position}")
         context = {key: spectrum.get(key) for key in _CONTEXT}
+        charge = spectrum.get("charge")
     elif hasattr(spectrum, "peaks") and hasattr(
         spectrum, "metadata"
     ):  # matchms.Spectrum, without importing it
@@ -147,6 +154,7 @@ def as_peak_list(spectrum: Any, position: int = 0) -> PeakList:
             "ion_mode": spectrum.metadata.get("ionmode"),
             "instrument_type": spectrum.metadata.get("instrument_type"),
         }
+        charge = spectrum.metadata.get("charge")
     else:
         raise TypeError(
             f"spectrum {position} is a {type(spectrum).__name__}; give a Spectrum, a mapping with mz and intensity, "
@@ -155,7 +163,8 @@ def as_peak_list(spectrum: Any, position: int = 0) -> PeakList:
     sign = str(context["adduct"] or "").strip()[-1:]
     context["ion_mode"] = context["ion_mode"] or {"+": "positive", "-": "negative"}.get(sign)
     precursor_mz = None if precursor is None else float(precursor)
-    return _checked(PeakList(_array(mz), _array(intensity), precursor_mz, name, **context))
+    signed = _charge(charge, name)
+    return _checked(PeakList(_array(mz), _array(intensity), precursor_mz, name, charge=signed, **context))
 
 
 def trim(
@@ -181,6 +190,19 @@ def pad_rows(rows: Sequence[npt.NDArray[np.float32]], length: int | None = None)
     for target, row in zip(padded, rows, strict=True):
         target[: len(row)] = row
     return padded
+
+
+def _charge(value: Any, name: str) -> int | None:
+    """A signed charge; 0, NaN and nothing are unknown."""
+    if value is None or value == "" or value != value:
+        return None
+    try:
+        charge = int(value)
+        if charge != float(value):
+            raise ValueError
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{name}: charge {value!r} is not a whole number; correct or remove it") from None
+    return charge or None
 
 
 def _array(values: Any) -> npt.NDArray[np.float64]:

@@ -5,6 +5,7 @@ if not __name__.startswith("msformers."):
 
 from .analyses import hardness, margins, pool_size_sensitivity
 from .molecules import max_tanimoto, mces, mces_at_1, nearest_tanimoto
+from .peptides import peptide_scores, residue_matches
 from .properties import property_scores
 from .retrieval import bootstrap_interval, hits_at_k, mrr, positives_by_block, ranks, recall_at_k
 from .significance import paired_comparison
@@ -21,8 +22,10 @@ __all__ = [
     "nearest_tanimoto",
     "paired_comparison",
     "pool_size_sensitivity",
+    "peptide_scores",
     "positives_by_block",
     "property_scores",
     "ranks",
     "recall_at_k",
+    "residue_matches",
 ]

@@ -25,6 +25,10 @@ def run(arguments: argparse.Namespace) -> None:
             from .modeling.convert.dreams import convert_dreams
 
             out = convert_dreams(source, arguments.output, arguments.peaks, arguments.heads)
+        elif arguments.system == "casanovo":
+            from .modeling.convert.casanovo import convert_casanovo
+
+            out = convert_casanovo(source, arguments.output, arguments.heads)
         else:
             from .modeling.convert.specbridge import convert_specbridge
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -30,36 +30,38 @@ def residue_matches(
     """
     size = max(len(predicted), len(truth))
     matched = np.zeros(size, bool)
-    for place in _pairs(predicted, truth, cumulative, individual):
-        matched[place] = True
+    for place, equal in _pairs(predicted, truth, cumulative, individual):
+        matched[place] = equal
     if matched.all():
         return matched
     first = int(np.argmin(matched))
     # from the other end both peptides are counted by their own last residue
     ends = (np.asarray(predicted, float)[first:][::-1], np.asarray(truth, float)[first:][::-1])
-    for place in _pairs(*ends, cumulative, individual, origin=(len(predicted) - 1, len(truth) - 1)):
-        matched[place] = True
+    last = (len(predicted) - 1, len(truth) - 1)
+    for place, equal in _pairs(*ends, cumulative, individual, last):
+        matched[place] = equal
     return matched
 
 
 def _pairs(
-    one: Masses, other: Masses, cumulative: float, individual: float, origin: tuple[int, int] | None = None
-) -> list[int]:
-    """Places of matching residues, walking both lists; with `origin` these are read backwards from there."""
+    one: Masses, other: Masses, cumulative: float, individual: float, last: tuple[int, int] | None = None
+) -> Iterator[tuple[int, bool]]:
+    """Pairs of residues up to which the masses agree: place, and whether their own masses agree.
+
+    Both lists are walked from their first residue; with `last` they are read backwards, and these are their last places.
+    """
     i = j = 0
     mass_one = mass_other = 0.0
-    found = []
     while i < len(one) and j < len(other):
         next_one, next_other = mass_one + one[i], mass_other + other[j]
         if abs(next_one - next_other) < cumulative:
-            if abs(one[i] - other[j]) < individual:
-                found.append(max(i, j) if origin is None else max(origin[0] - i, origin[1] - j))
+            place = max(i, j) if last is None else max(last[0] - i, last[1] - j)
+            yield place, abs(one[i] - other[j]) < individual
             i, j, mass_one, mass_other = i + 1, j + 1, next_one, next_other
         elif next_other > next_one:
             i, mass_one = i + 1, next_one
         else:
             j, mass_other = j + 1, next_other
-    return found
 
 
 def peptide_scores(

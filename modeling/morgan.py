@@ -77,13 +77,25 @@ class MorganModel(PreTrainedModel):
         Returns:
             `pooler_output` (B, D); `last_hidden_state` (B, 1, D) is the same.
         """
-        bits = input_ids - self.config.n_special
-        present = bits >= 0 if attention_mask is None else (bits >= 0) & attention_mask.bool()
-        # filler is written to one column more, which is cut off
-        place = torch.where(present, bits, self.config.hidden_size)
-        shape = (len(input_ids), self.config.hidden_size + 1)
-        vector = torch.zeros(shape, dtype=self.bit_weight.dtype, device=input_ids.device)
-        vector = vector.scatter(1, place, 1.0)[:, :-1] * self.bit_weight
+        vector = multi_hot(input_ids, attention_mask, self.config.hidden_size, self.config.n_special)
+        vector = vector.to(self.bit_weight.dtype) * self.bit_weight
         output = BaseModelOutputWithPooling(last_hidden_state=vector[:, None], pooler_output=vector)
         use_dict = self.config.return_dict if return_dict is None else return_dict
         return output if use_dict else output.to_tuple()
+
+
+def multi_hot(input_ids: Tensor, attention_mask: Tensor | None, size: int, n_special: int) -> Tensor:
+    """Tokens of `MorganTokenizer` to bits.
+
+    Args:
+        input_ids: int64 (B, L), bits present, shifted by `n_special`. attention_mask: int64 (B, L), 1 = token.
+        size: bits, D.
+
+    Returns:
+        float32 (B, D), 0 or 1.
+    """
+    bits = input_ids - n_special
+    present = bits >= 0 if attention_mask is None else (bits >= 0) & attention_mask.bool()
+    # filler is written to one column more, which is cut off
+    place = torch.where(present, bits, size)
+    return torch.zeros(len(input_ids), size + 1, device=input_ids.device).scatter(1, place, 1.0)[:, :-1]

@@ -119,7 +119,9 @@ class Lsm1Model(Lsm1PreTrainedModel):
         real = real_tokens(peaks, attention_mask)
         tokens = self.embeddings(token_ids) if inputs_embeds is None else inputs_embeds
         config = self.config
-        bias = alibi_bias(config.num_attention_heads, real.shape[1], config.alibi_exempt_precursor)
+        bias = alibi_bias(
+            config.num_attention_heads, real.shape[1], config.alibi_exempt_precursor, real.device
+        )
         hidden_states = self.encoder(tokens, real, bias, is_recorded(config, kwargs))
         weights = real.to(hidden_states.dtype).unsqueeze(-1)
         pooled = (hidden_states * weights).sum(1) / weights.sum(1).clamp_min(1)

@@ -25,19 +25,22 @@ def alibi_slopes(num_heads: int) -> torch.Tensor:
     return torch.tensor((slopes + between)[:num_heads])
 
 
-def alibi_bias(num_heads: int, n_tokens: int, exempt_first: bool = False) -> torch.Tensor:
+def alibi_bias(
+    num_heads: int, n_tokens: int, exempt_first: bool = False, device: torch.device | None = None
+) -> torch.Tensor:
     """What ALiBi adds to the scores, (1, heads, tokens, tokens) float32: ``-slope |i - j|``, in both directions.
 
     Args:
         num_heads: as in `alibi_slopes`.
         n_tokens: of a spectrum.
         exempt_first: no bias from and to token 0.
+        device: of the result.
     """
-    place = torch.arange(n_tokens)
+    place = torch.arange(n_tokens, device=device)
     distance = (place[:, None] - place).abs().float()
     if exempt_first:
         distance[0] = distance[:, 0] = 0.0
-    return -alibi_slopes(num_heads)[None, :, None, None] * distance
+    return -alibi_slopes(num_heads).to(device)[None, :, None, None] * distance
 
 
 def real_tokens(peaks: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor:
@@ -85,8 +88,7 @@ class PreNormEncoder(nn.Module):
         packing = None if recorded or torch.compiler.is_compiling() else Packing.of(real)
         hidden_states = self.dropout(tokens if packing is None else packing.pack(tokens))
         dtype, seen = hidden_states.dtype, real[:, None, None, :]
-        bias = torch.zeros(1, 1, 1, 1) if bias is None else bias
-        mask = torch.where(seen, bias.to(real.device, dtype), torch.finfo(dtype).min)
+        mask = torch.where(seen, 0.0 if bias is None else bias, torch.finfo(dtype).min).to(dtype)
         mask = mask.expand(-1, -1, real.shape[1], -1)
         for layer in self.layers:
             hidden_states = layer(hidden_states, mask, packing=packing)

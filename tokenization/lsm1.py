@@ -66,7 +66,7 @@ def precursor_and_fragments(peaks: PeakList, n_highest: int | None, max_mz: floa
         raise ValueError(f"{peaks.name}: precursor_mz is missing; {model} starts from the precursor, add it")
     if peaks.precursor_mz > max_mz:
         raise ValueError(
-            f"{peaks.name}: precursor_mz is {peaks.precursor_mz:g}, {model} reads up to {max_mz:g} Th; leave it out"
+            f"{peaks.name}: precursor_mz is {peaks.precursor_mz}, {model} reads up to {max_mz:g} Th; leave it out"
         )
     seen = peaks.mz <= max_mz
     mz, intensity = trim(peaks.mz[seen], peaks.intensity[seen], n_highest)

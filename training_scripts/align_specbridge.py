@@ -8,33 +8,27 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bridge import BridgeCollator, BridgeTrainer, UnfreezeCallback, add_lora, fit_procrustes, wrong_rows
-from data import (
-    OPEN_LICENCES,
-    Augmentation,
-    MoleculePool,
-    SpectrumDataset,
-    SpectrumTable,
-    at_most_per_molecule,
-    load_spectra_table,
-)
+from adapters import add_lora
+from bridge import BridgeCollator, UnfreezeCallback, fit_procrustes, wrong_rows
+from data import Augmentation, MoleculePool, SpectrumDataset, SpectrumTable, at_most_per_molecule
 from molecules import CandidateLists, MoleculeIndex, encode, random_figures, retrieval_figures
 from recipe import (
     Recipe,
     arguments,
-    environment,
+    finish,
     load_recipe,
     run,
     start_logging,
     take,
     training_arguments,
-    write_figures,
 )
+from stages import FOLD_KEYS, load_folds
 from torch import Tensor
+from trainer import EpochTrainer
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoTokenizer, PreTrainedModel, set_seed
 
 from msformers.modeling.morgan import MorganConfig
@@ -48,18 +42,8 @@ from msformers.tokenization.spectrum import SpectrumFeatureExtractor
 STAGE = "align_specbridge"
 MODEL_KEYS = ("spectrum", "molecule", "extractor", "fragments", "bridge", "procrustes", "unfreeze_at_step")
 DATA_KEYS = (
-    *(
-        "licences",
-        "min_peaks",
-        "limit",
-        "train_folds",
-        "eval_folds",
-        "fold_column",
-        "augmentation",
-        "batch_by_length",
-        "most_per_molecule",
-    ),
-    *("pool_limit", "eval_limit", "eval_kind", "eval_candidates", "eval_min_candidates"),
+    *(*FOLD_KEYS, "most_per_molecule"),
+    *("pool_limit", "eval_kind", "eval_candidates", "eval_min_candidates"),
     *("negatives", "negative_kind", "negative_pool"),
 )
 logger = logging.getLogger("msformers.training")
@@ -112,20 +96,11 @@ def build_extractor(model: dict[str, Any], bridge: dict[str, Any]) -> SpectrumFe
 
 def load_tables(path: Path, recipe: Recipe) -> tuple[SpectrumTable, SpectrumTable]:
     """Training and validation spectra of a recipe."""
-    data = take(recipe.data, DATA_KEYS, "data")
-    common = {"fold_column": data.get("fold_column", "fold"), "seed": recipe.seed}
-    train = load_spectra_table(
-        path,
-        data.get("train_folds", ["train"]),
-        data.get("licences", OPEN_LICENCES),
-        data.get("min_peaks", 1),
-        data.get("limit"),
-        **common,
-    )
+    data = {"eval_licences": "all"} | take(recipe.data, DATA_KEYS, "data")
+    train, validation = load_folds(path, data, recipe.seed)
     if "most_per_molecule" in data:
         train = train.select(at_most_per_molecule(train, data["most_per_molecule"], recipe.seed))
-    folds = data.get("eval_folds", ["val"])
-    return train, load_spectra_table(path, folds, "all", limit=data.get("eval_limit"), **common)
+    return train, validation
 
 
 def build_model(recipe: Recipe) -> tuple[SpecBridgeModel, SpectrumFeatureExtractor, Any]:
@@ -174,7 +149,7 @@ def prepare(
 
 def build_trainer(
     recipe: Recipe, model: SpecBridgeModel, extractor: Any, prepared: Prepared, output: Path
-) -> BridgeTrainer:
+) -> EpochTrainer:
     """Freeze, add adapters, and put the Trainer together; `model` is changed in place."""
     data = recipe.data
     dataset = SpectrumDataset(prepared.train, Augmentation.from_recipe(data.get("augmentation")), recipe.seed)
@@ -186,14 +161,15 @@ def build_trainer(
     if model.prior is not None:
         model.prior.fit(prepared.embeds[sorted(set(prepared.truth))])
     trainable = model.set_trainable()
-    trained: PreTrainedModel = add_lora(model, dict(recipe.lora)) if recipe.lora else model
+    frozen = ["molecule_encoder"]
+    trained: Any = add_lora(model, recipe.lora, "spectrum_encoder", frozen) if recipe.lora else model
     logger.info("%d parameters trainable before adapters", trainable)
     choice = {
         "eval_strategy": "steps",
         "metric_for_best_model": "recall_at_5",
         "load_best_model_at_end": True,
     }
-    trainer = BridgeTrainer(
+    trainer = EpochTrainer(
         model=trained,
         args=training_arguments(
             recipe, output, **choice, greater_is_better=True, label_names=["target_embeds"]
@@ -203,9 +179,7 @@ def build_trainer(
         data_collator=collator,
         processing_class=extractor,
         lengths=prepared.train.n_peaks if data.get("batch_by_length", True) else None,
-        lists=prepared.lists,
-        embeds=prepared.embeds,
-        extractor=extractor,
+        figures=lambda model: retrieval_figures(model, extractor, prepared.lists, prepared.embeds),
     )
     if recipe.model.get("unfreeze_at_step"):
         trainer.add_callback(UnfreezeCallback(model, int(recipe.model["unfreeze_at_step"])))
@@ -225,13 +199,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     final = trainer.accelerator.unwrap_model(trainer.model)
     final = final.merge_and_unload() if recipe.lora else final
     figures = retrieval_figures(final, extractor, prepared.lists, prepared.embeds)
-    for part in (final, extractor, tokenizer):
-        part.save_pretrained(args.output / "model")
     rows = [{"order": "model", **figures}, {"order": "random", **random_figures(prepared.lists)}]
-    write_figures(args.output / "figures", rows)
-    (args.output / "recipe.json").write_text(
-        json.dumps(asdict(recipe) | {"environment": environment()}, indent=1)
-    )
+    finish(recipe, args.output, (final, extractor, tokenizer), rows)
     logger.info("validation: %s", ", ".join(f"{key} {value:.4f}" for key, value in figures.items()))
     return figures
 

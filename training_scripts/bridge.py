@@ -1,4 +1,4 @@
-"""Parts of the SpecBridge training run: batches, trainer with retrieval as validation, unfreezing, LoRA, Procrustes."""
+"""Parts of the SpecBridge training run: batches, unfreezing, Procrustes, wrong candidates."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 from data import MoleculePool, SpectrumDataset, SpectrumTable, wrong_candidates
-from molecules import CandidateLists, MoleculeIndex, retrieval_figures
-from recipe import EpochTrainer
+from molecules import MoleculeIndex
 from torch import Tensor
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import TrainerCallback
 
-from msformers.modeling.registry import MODELS
 from msformers.modeling.specbridge import SpecBridgeModel
 
 MOLECULE_KEYS = frozenset({"target_embeds", "molecule_ids", "negative_embeds", "negative_mask"})
@@ -59,25 +57,6 @@ class BridgeCollator:
         return batch
 
 
-class BridgeTrainer(EpochTrainer):
-    """Trainer that evaluates by retrieval on the validation lists."""
-
-    def __init__(
-        self, *args: Any, lists: CandidateLists, embeds: Tensor, extractor: Any, **kwargs: Any
-    ) -> None:
-        super().__init__(*args, **kwargs)
-        self.lists, self.embeds, self.extractor = lists, embeds, extractor
-
-    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
-        """Recall@1/5/20 and MRR on the lists, logged like any evaluation."""
-        model = self.accelerator.unwrap_model(self.model)
-        figures = retrieval_figures(model, self.extractor, self.lists, self.embeds)
-        named = {f"{metric_key_prefix}_{key}": value for key, value in figures.items()}
-        self.log(named)
-        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, named)
-        return named
-
-
 class UnfreezeCallback(TrainerCallback):
     """Keeps the spectrum encoder's trainable blocks still until a step."""
 
@@ -89,16 +68,6 @@ class UnfreezeCallback(TrainerCallback):
         """Freeze before the step, release from it on."""
         for parameter in self.parameters:
             parameter.requires_grad_(state.global_step >= self.step)
-
-
-def add_lora(model: SpecBridgeModel, settings: dict[str, Any]) -> PreTrainedModel:
-    """Adapters in the spectrum encoder; head, mapper and temperature stay fully trained."""
-    from peft import LoraConfig, get_peft_model
-
-    entry = next(e for e in MODELS.values() if e.model_type == model.spectrum_encoder.config.model_type)
-    targets = settings.pop("target_modules", rf"spectrum_encoder\..*\.({'|'.join(entry.lora)})")
-    whole = [name for name, _ in model.named_children() if not name.endswith("_encoder")]
-    return get_peft_model(model, LoraConfig(target_modules=targets, modules_to_save=whole, **settings))
 
 
 def fit_procrustes(

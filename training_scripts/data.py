@@ -124,6 +124,7 @@ def load_spectra_table(
     seed: int = 0,
     fold_column: str = "fold",
     extra_columns: Sequence[str] = (),
+    max_precursor_mz: float = np.inf,
 ) -> SpectrumTable:
     """Read the spectra of some folds and licences.
 
@@ -135,23 +136,35 @@ def load_spectra_table(
         limit: a random sample of so many spectra, drawn with `seed`; None for all.
         fold_column: "fold" (molecule-disjoint) or "formula_fold".
         extra_columns: further columns to keep in `rows`.
+        max_precursor_mz: in Th, for models that read no further.
 
     Raises:
         ValueError: nothing is left.
     """
     names = [name if name != "fold" else fold_column for name in SPECTRUM_COLUMNS] + list(extra_columns)
     table = pq.read_table(table_path(data, SPECTRA_FILE), columns=names)
-    keep = pc.and_(pc.is_in(table[fold_column], pa.array(folds)), pc.is_valid(table["precursor_mz"]))
-    keep = pc.and_(keep, pc.greater_equal(pc.list_value_length(table["mz"]), min_peaks))
-    if licences != "all":
-        keep = pc.and_(keep, pc.is_in(table["license"], pa.array(list(licences))))
-    table = table.filter(keep)
+    table = usable(table, {fold_column: folds, "license": licences}, min_peaks, max_precursor_mz)
     if not len(table):
         raise ValueError(f"{data}: no spectrum with {fold_column} in {folds} and licence in {licences}")
     if limit is not None and limit < len(table):
         chosen = np.sort(np.random.default_rng(seed).choice(len(table), limit, replace=False))
         table = table.take(pa.array(chosen))
-    return _to_table(table)
+    return to_spectra(table)
+
+
+def usable(
+    table: pa.Table,
+    among: Mapping[str, Sequence[str] | str],
+    min_peaks: int,
+    max_precursor_mz: float = np.inf,
+) -> pa.Table:
+    """Rows with a precursor m/z, `min_peaks` peaks, and in each column one of its values; "all" stands for any."""
+    enough = pc.greater_equal(pc.list_value_length(table["mz"]), min_peaks)
+    keep = pc.and_(enough, pc.fill_null(pc.less_equal(table["precursor_mz"], max_precursor_mz), False))
+    for column, values in among.items():
+        if values != "all":
+            keep = pc.and_(keep, pc.is_in(table[column], pa.array(list(values))))
+    return table.filter(keep)
 
 
 def at_most_per_molecule(table: SpectrumTable, count: int, seed: int) -> list[int]:
@@ -166,7 +179,8 @@ def at_most_per_molecule(table: SpectrumTable, count: int, seed: int) -> list[in
     return sorted(kept)
 
 
-def _to_table(table: pa.Table) -> SpectrumTable:
+def to_spectra(table: pa.Table) -> SpectrumTable:
+    """An Arrow table with `mz`, `intensity` and `precursor_mz` as spectra, its other columns as rows."""
     columns = [table[name].combine_chunks() for name in ("mz", "intensity")]
     offsets = np.asarray(columns[0].offsets)
     mz, intensity = (np.asarray(column.values, dtype=np.float64) for column in columns)
@@ -183,13 +197,17 @@ class SpectrumDataset(Dataset):
         table: the spectra.
         augmentation: None for evaluation.
         seed: of the augmentation.
+        first: index of the first spectrum, where the table is a block of a longer one.
     """
 
-    def __init__(self, table: SpectrumTable, augmentation: Augmentation | None = None, seed: int = 0) -> None:
-        self.table, self.augmentation, self.seed = table, augmentation, seed
+    def __init__(
+        self, table: SpectrumTable, augmentation: Augmentation | None = None, seed: int = 0, first: int = 0
+    ) -> None:
+        self.table, self.augmentation, self.seed, self.first = table, augmentation, seed, first
         self.partners: dict[tuple[Any, Any], list[int]] = {}
-        for index, key in enumerate(zip(table.rows["inchikey14"], table.rows["adduct"], strict=True)):
-            self.partners.setdefault(key, []).append(index)
+        if augmentation is not None and augmentation.merge:
+            for index, key in enumerate(zip(table.rows["inchikey14"], table.rows["adduct"], strict=True)):
+                self.partners.setdefault(key, []).append(index)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -199,19 +217,20 @@ class SpectrumDataset(Dataset):
         mz, intensity = self.table.peaks[index]
         precursor = float(self.table.precursor_mz[index])
         if self.augmentation is not None:
-            rng = np.random.default_rng([self.seed, epoch, index])
-            mz, intensity = self._merged(index, rng)
+            rng = np.random.default_rng([self.seed, epoch, self.first + index])
+            if self.augmentation.merge:
+                mz, intensity = self._merged(index, self.augmentation.merge, rng)
             mz, intensity, precursor = self.augmentation(mz, intensity, precursor, rng)
         context = {name: self.table.rows[name][index] for name in CONTEXT if name in self.table.rows}
         peaks = {"mz": mz, "intensity": intensity, "precursor_mz": precursor}
-        return peaks | context | {"epoch": epoch, "index": index}
+        return peaks | context | {"epoch": epoch, "index": self.first + index}
 
-    def _merged(self, index: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    def _merged(self, index: int, chance: float, rng: np.random.Generator) -> tuple[Floats, Floats]:
         mz, intensity = self.table.peaks[index]
         rows = self.table.rows
         partners = self.partners[rows["inchikey14"][index], rows["adduct"][index]]
         other = partners[int(rng.integers(len(partners)))]
-        if self.augmentation is None or rng.random() >= self.augmentation.merge or other == index:
+        if rng.random() >= chance or other == index:
             return mz, intensity
         more = self.table.peaks[other]
         return np.concatenate([mz, more[0]]), np.concatenate([intensity, more[1]])

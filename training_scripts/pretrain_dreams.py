@@ -5,27 +5,24 @@ python training_scripts/pretrain_dreams.py --recipe small --data ../shared/data 
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-from data import OPEN_LICENCES, Augmentation, SpectrumDataset, SpectrumTable, load_spectra_table
+from data import Augmentation, SpectrumDataset
 from recipe import (
-    EpochTrainer,
-    Recipe,
     arguments,
-    environment,
+    finish,
     load_recipe,
     run,
     start_logging,
     take,
     training_arguments,
-    write_figures,
 )
+from stages import FOLD_KEYS, ExactCollator, load_folds
 from torch.utils.data import Dataset
+from trainer import EpochTrainer
 from transformers import set_seed
 
 from msformers.modeling.dreams import DreamsConfig, DreamsForPreTraining
@@ -33,34 +30,9 @@ from msformers.tokenization.dreams import DreamsFeatureExtractor, DreamsPreTrain
 
 STAGE = "pretrain_dreams"
 MODEL_KEYS = ("config",)
-DATA_KEYS = (
-    *(
-        "licences",
-        "min_peaks",
-        "limit",
-        "eval_limit",
-        "train_folds",
-        "eval_folds",
-        "fold_column",
-        "augmentation",
-    ),
-    *("mask_fraction", "shift_probability", "retention_order", "batch_by_length"),
-)
+DATA_KEYS = (*FOLD_KEYS, "mask_fraction", "shift_probability", "retention_order")
 RUN_COLUMNS = ("contributor", "instrument")
 logger = logging.getLogger("msformers.training")
-
-
-class ExactCollator:
-    """`DreamsPreTrainingCollator` whose random choices depend on (seed, epoch, first index) alone."""
-
-    def __init__(self, collator: DreamsPreTrainingCollator, seed: int) -> None:
-        self.collator, self.seed = collator, seed
-
-    def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Keys of the forward method of `DreamsForPreTraining`."""
-        first = features[0]
-        self.collator.rng = np.random.default_rng([self.seed, 2, first["epoch"], first["index"]])
-        return dict(self.collator(features))
 
 
 class RunPairs(Dataset):
@@ -102,20 +74,6 @@ class RunPairs(Dataset):
         return {**pair, "order": order, "epoch": epoch, "index": index}
 
 
-def load_tables(path: Any, recipe: Recipe) -> tuple[SpectrumTable, SpectrumTable]:
-    """Training and validation spectra."""
-    data = take(recipe.data, DATA_KEYS, "data")
-    extra = (*RUN_COLUMNS, "retention_time_s") if data.get("retention_order") else ()
-    common = {"min_peaks": data.get("min_peaks", 3), "seed": recipe.seed, "extra_columns": extra}
-    common["fold_column"] = data.get("fold_column", "fold")
-    licences = data.get("licences", OPEN_LICENCES)
-    train = load_spectra_table(
-        path, data.get("train_folds", ["train"]), licences, limit=data.get("limit"), **common
-    )
-    folds, limit = data.get("eval_folds", ["val"]), data.get("eval_limit", 1000)
-    return train, load_spectra_table(path, folds, licences, limit=limit, **common)
-
-
 def build_collator(
     config: DreamsConfig, extractor: DreamsFeatureExtractor, data: dict[str, Any], seed: int
 ) -> ExactCollator:
@@ -138,8 +96,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     recipe = load_recipe(STAGE, args.recipe, args.set)
     set_seed(recipe.seed)
     config = DreamsConfig(**take(recipe.model, MODEL_KEYS, "model").get("config", {}))
-    model, data = DreamsForPreTraining(config), recipe.data
-    tables = load_tables(args.data, recipe)
+    model, data = DreamsForPreTraining(config), take(recipe.data, DATA_KEYS, "data")
+    extra = (*RUN_COLUMNS, "retention_time_s") if data.get("retention_order") else ()
+    tables = load_folds(args.data, data, recipe.seed, extra, min_peaks=3, eval_limit=1000)
     augmentation = Augmentation.from_recipe(data.get("augmentation"))
     train: Any = SpectrumDataset(tables[0], augmentation, recipe.seed)
     held_out: Any = SpectrumDataset(tables[1])
@@ -163,12 +122,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     logger.info("%d training examples, %d validation", len(train), len(held_out))
     run(trainer, args.output, args.resume)
     figures = trainer.evaluate()
-    for part in (trainer.accelerator.unwrap_model(trainer.model), extractor):
-        part.save_pretrained(args.output / "model")
-    write_figures(args.output / "figures", [figures])
-    (args.output / "recipe.json").write_text(
-        json.dumps(asdict(recipe) | {"environment": environment()}, indent=1)
-    )
+    finish(recipe, args.output, (trainer.accelerator.unwrap_model(trainer.model), extractor), [figures])
     return figures
 
 

@@ -6,10 +6,8 @@ python training_scripts/pretrain_smiles.py --recipe small --data ../shared/data 
 from __future__ import annotations
 
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,19 +16,18 @@ import numpy.typing as npt
 import torch
 from data import MoleculePool
 from recipe import (
-    EpochTrainer,
     arguments,
-    environment,
+    finish,
     load_recipe,
     run,
     start_logging,
     take,
     training_arguments,
-    write_figures,
 )
 from safetensors.numpy import load_file, save_file
 from torch.utils.data import Dataset
 from tqdm import tqdm
+from trainer import EpochTrainer
 from transformers import PreTrainedTokenizerFast, set_seed
 
 from msformers.modeling.smiles_roberta import SmilesRobertaConfig, SmilesRobertaForPreTraining
@@ -200,12 +197,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     )
     run(trainer, args.output, args.resume)
     figures = trainer.evaluate()
-    for part in (trainer.accelerator.unwrap_model(trainer.model), tokenizer):
-        part.save_pretrained(args.output / "model")
-    write_figures(args.output / "figures", [figures])
-    (args.output / "recipe.json").write_text(
-        json.dumps(asdict(recipe) | {"environment": environment()}, indent=1)
-    )
+    finish(recipe, args.output, (trainer.accelerator.unwrap_model(trainer.model), tokenizer), [figures])
     return figures
 
 

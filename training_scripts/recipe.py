@@ -1,4 +1,4 @@
-"""What the training scripts share: recipes, command line, an exactly resumable Trainer, figures as CSV and JSON."""
+"""What the training scripts share: recipes, command line, the run itself, figures as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ import json
 import logging
 import platform
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
-from torch.utils.data import Sampler
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
@@ -127,51 +126,6 @@ def training_arguments(recipe: Recipe, output: Path, **defaults: Any) -> Trainin
     )
 
 
-class EpochSampler(Sampler[tuple[int, int]]):
-    """Shuffled (epoch, index) pairs that depend on seed and epoch alone.
-
-    The epoch travels with the index, so a dataset can draw augmentation and masks from (seed, epoch, index) without
-    any state: an interrupted run that is resumed sees exactly the batches it would have seen.
-
-    Args:
-        length: number of examples.
-        seed: of the order.
-        lengths: tokens per example; given, examples of similar length share a batch.
-        batch_size: of one optimisation step, used with `lengths`.
-    """
-
-    def __init__(
-        self, length: int, seed: int, lengths: Sequence[int] | None = None, batch_size: int = 1
-    ) -> None:
-        self.length, self.seed, self.epoch, self.batch_size = length, seed, 0, batch_size
-        self.lengths = None if lengths is None else torch.as_tensor(lengths)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Trainer and Accelerate at the start of each epoch."""
-        self.epoch = epoch
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
-        order = torch.randperm(self.length, generator=generator)
-        if self.lengths is not None:
-            order = self._by_length(order, generator)
-        epoch = self.epoch
-        return ((epoch, index) for index in order.tolist())
-
-    def _by_length(self, order: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-        """Sort by length within chunks of 32 batches, then shuffle the full batches."""
-        lengths = torch.as_tensor(self.lengths)
-        chunks = order.split(32 * self.batch_size)
-        order = torch.cat([chunk[lengths[chunk].argsort(stable=True)] for chunk in chunks])
-        batches = list(order.split(self.batch_size))
-        last = [batches.pop()] if len(batches[-1]) < self.batch_size else []
-        shuffled = torch.randperm(len(batches), generator=generator).tolist()
-        return torch.cat([batches[position] for position in shuffled] + last)
-
-
 class FiguresCallback(TrainerCallback):
     """Writes the whole log history as CSV and JSON at every log, so that a resumed run continues the same file."""
 
@@ -195,23 +149,6 @@ def write_figures(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         writer.writeheader()
         writer.writerows(rows)
     path.with_suffix(".json").write_text(json.dumps(list(rows), indent=1) + "\n", encoding="utf-8")
-
-
-class EpochTrainer(Trainer):
-    """`Trainer` whose order of examples is an `EpochSampler`.
-
-    Args:
-        lengths: tokens per training example, to batch by length; None shuffles freely.
-    """
-
-    def __init__(self, *args: Any, lengths: Sequence[int] | None = None, **kwargs: Any) -> None:
-        self.lengths = lengths
-        super().__init__(*args, **kwargs)
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        dataset = self.train_dataset if train_dataset is None else train_dataset
-        step = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        return EpochSampler(len(dataset), self.args.seed, self.lengths, step)
 
 
 def run(trainer: Trainer, output: Path, resume: bool) -> dict[str, float]:
@@ -250,6 +187,15 @@ def environment() -> dict[str, str]:
         "msformers": msformers.__version__,
         "command": " ".join(sys.argv),
     }
+
+
+def finish(recipe: Recipe, output: Path, parts: Sequence[Any], figures: Sequence[dict[str, Any]]) -> None:
+    """Save model and preparation to ``output/model``, the final figures and the recipe beside it."""
+    for part in parts:
+        part.save_pretrained(output / "model")
+    write_figures(output / "figures", figures)
+    content = asdict(recipe) | {"environment": environment()}
+    (output / "recipe.json").write_text(json.dumps(content, indent=1), encoding="utf-8")
 
 
 def start_logging() -> None:

@@ -40,7 +40,7 @@ def test_overrides_and_what_is_refused(tmp_path):
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():
-    from recipe import EpochSampler
+    from trainer import EpochSampler
 
     one, two = EpochSampler(20, 5), EpochSampler(20, 5)
     list(one), list(one)
@@ -54,7 +54,7 @@ def test_the_order_depends_on_seed_and_epoch_alone():
 
 
 def test_batches_by_length_hold_similar_lengths_and_everything_once():
-    from recipe import EpochSampler
+    from trainer import EpochSampler
 
     lengths = torch.randint(1, 100, (1003,), generator=torch.Generator().manual_seed(0))
     order = [index for _, index in EpochSampler(1003, 0, lengths.tolist(), batch_size=10)]

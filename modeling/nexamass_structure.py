@@ -112,6 +112,12 @@ class NexaMassForStructurePrediction(NexaMassPreTrainedModel):
         size = self.config.fingerprint_size
         return multi_hot(input_ids, attention_mask, size, N_SPECIAL).to(self.fingerprint_head.bits.weight.dtype)
 
+    encode_molecules = get_molecule_features
+
+    def project_molecules(self, encoded: Tensor) -> Tensor:
+        """Bits are compared as they are."""
+        return encoded
+
     def get_query_features(self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any) -> Tensor:
         """Projection path: spectra as unit vectors (B, projection_size)."""
         return F.normalize(self.query_projection(self._pooled(peaks, attention_mask, inputs)), dim=-1)

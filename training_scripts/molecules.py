@@ -51,11 +51,13 @@ def encode(
     """Vectors of the frozen molecule encoder, (n, width) float32 on the CPU.
 
     Args:
-        model: a `SpecBridgeModel`.
+        model: a `SpecBridgeModel`, or another that has `encode_molecules`.
         cache: folder for the result, so that a resumed run does not encode again.
     """
     digest = hashlib.sha256("\n".join(smiles).encode())
-    for name, tensor in sorted(model.molecule_encoder.state_dict().items()):
+    encoder = getattr(model, "molecule_encoder", None)
+    digest.update(f"{getattr(tokenizer, 'n_bits', 0)} {getattr(tokenizer, 'radius', 0)}".encode())
+    for name, tensor in sorted(encoder.state_dict().items()) if encoder is not None else ():
         digest.update(name.encode() + tensor.detach().float().cpu().numpy().tobytes())
     path = cache / f"molecules-{digest.hexdigest()[:16]}.safetensors" if cache is not None else None
     if path is not None and path.is_file():

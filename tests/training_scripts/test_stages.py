@@ -33,6 +33,8 @@ RUNS = [
     ("pretrain_dreams", []),
     ("pretrain_dreams", ["data.retention_order=true", "model.config.num_mz_bins=50"]),
     ("pretrain_smiles", ["data.limit=40", "data.eval_size=8"]),
+    ("pretrain_nexamass", ["data.min_peaks=2"]),
+    ("train_nexamass", []),
     *(("align_specbridge", settings) for settings in BRIDGES.values()),
 ]
 

@@ -11,7 +11,11 @@ import torch
 from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
 from transformers.utils import logging as library_logging
 
-from ..modeling.auto import AutoModelForMoleculeRetrieval, AutoModelForSpectrumEmbedding
+from ..modeling.auto import (
+    AutoModelForMoleculeRetrieval,
+    AutoModelForPeptideSequencing,
+    AutoModelForSpectrumEmbedding,
+)
 from .retrieval.evidence import FragmentEvidence
 
 logger = logging.getLogger(__name__)
@@ -75,6 +79,14 @@ def load_embedder(name: str, device: str = "auto", dtype: str = "float32") -> Lo
         with contextlib.suppress(CheckpointError):
             return Loaded(_load(auto, name, device, dtype), _processor(name), None)
     return Loaded(_load(AutoModel, name, device, dtype), _processor(name), None)
+
+
+def load_sequencer(name: str, device: str = "auto", dtype: str = "float32") -> Loaded:
+    """A model that reads peptides off spectra, with its peptide tokenizer; arguments and errors as in `load_retrieval`."""
+    model = _load(AutoModelForPeptideSequencing, name, device, dtype)
+    with _explained(name, "has no peptide tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    return Loaded(model, _processor(name), tokenizer)
 
 
 def _load(auto: Any, name: str, device: str, dtype: str) -> Any:

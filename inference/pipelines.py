@@ -1,8 +1,9 @@
-"""`pipeline("molecule-retrieval")` and `pipeline("spectrum-embedding")`: the transformers way to the same answers."""
+"""The tasks "molecule-retrieval", "peptide-sequencing" and "spectrum-embedding": the transformers way to the same answers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,29 @@ import torch
 from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
-from ..modeling.auto import AutoModelForMoleculeRetrieval, AutoModelForSpectrumEmbedding
+from ..modeling.auto import (
+    AutoModelForMoleculeRetrieval,
+    AutoModelForPeptideSequencing,
+    AutoModelForSpectrumEmbedding,
+)
 from ..spectra.spectrum import Problem, Spectrum
 from .annotate import SearchOptions, finish, plan
 from .encode import NOT_FINITE, spectrum_features
 from .inputs import as_list, as_spectrum
+from .peptides import SequenceOptions
 from .retrieval.bank import MoleculeBank, open_bank
 from .retrieval.evidence import FragmentEvidence
+from .sequence import check_options
+from .sequence import finish as finish_sequencing
+from .sequence import plan as plan_sequencing
 
-_PLACEHOLDER = {"mz": [100.0], "intensity": [1.0], "precursor_mz": 200.0}
+# stands for a record that cannot be read, with what the strictest preparation asks for (Casanovo: 20 peaks and a charge)
+_PLACEHOLDER = {
+    "mz": [float(mz) for mz in range(100, 130)],
+    "intensity": [1.0] * 30,
+    "precursor_mz": 200.0,
+    "charge": 1,
+}
 _SEARCH = ("top_k", "ppm", "search", "adducts", "adduct_table", "min_peaks", "evidence_depth")
 
 
@@ -138,11 +153,60 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
         return annotation.rows()
 
 
+class PeptideSequencingPipeline(SpectrumPipeline):
+    """Spectrum to peptides: a list of mappings with rank, peptide, score, residue_scores, calc_mz, status, reason …
+
+    A spectrum without a peptide gives one mapping with rank None, and status and reason.
+
+    Args:
+        kwargs: the fields of `SequenceOptions`, also per call, and what every `Pipeline` takes.
+
+    Raises:
+        ValueError: the options ask for what the model cannot do.
+    """
+
+    _load_tokenizer = True
+
+    def _sanitize_parameters(
+        self, **parameters: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        known = [item.name for item in fields(SequenceOptions)]
+        unknown = sorted(set(parameters) - set(known))
+        if unknown:
+            raise TypeError(
+                f"peptide-sequencing has no parameter {', '.join(unknown)}; known: {', '.join(known)}"
+            )
+        return dict(parameters), dict(parameters), {}
+
+    def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
+        """Tensors of one spectrum, those of a placeholder if it cannot be searched, and the `record` to fill."""
+        options = check_options(SequenceOptions(**parameters), self.model)
+        answer, inputs = plan_sequencing(input_, self.model, self.feature_extractor, options)
+        if inputs is None:
+            inputs = self.feature_extractor([_PLACEHOLDER], return_tensors="np")
+        return {**{name: torch.as_tensor(values) for name, values in inputs.items()}, "record": answer}
+
+    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+        record = input_tensors.pop("record")
+        answers = record if isinstance(record, list) else [record]
+        rows = [row for row, answer in enumerate(answers) if answer.status == "ok"]
+        if rows:
+            chosen = {name: values[rows] for name, values in input_tensors.items()}
+            waiting = [answers[row] for row in rows]
+            finish_sequencing(waiting, chosen, self.model, self.tokenizer, SequenceOptions(**parameters))
+        return {"record": record}
+
+    def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> list[dict[str, Any]]:
+        """Peptides of one spectrum."""
+        return model_outputs["record"].rows()
+
+
 def register_pipelines() -> None:
-    """Make both tasks known to `transformers.pipeline`; safe to call twice."""
+    """Make all tasks known to `transformers.pipeline`; safe to call twice."""
     known = PIPELINE_REGISTRY.get_supported_tasks()
     tasks: tuple[tuple[str, type, tuple[Any, ...]], ...] = (
         ("molecule-retrieval", MoleculeRetrievalPipeline, (AutoModelForMoleculeRetrieval,)),
+        ("peptide-sequencing", PeptideSequencingPipeline, (AutoModelForPeptideSequencing,)),
         (
             "spectrum-embedding",
             SpectrumEmbeddingPipeline,

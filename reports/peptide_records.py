@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class PeptideLike(Protocol):
-    """What is read of one peptide (`inference.sequence.PeptideMatch` has it)."""
+    """What is read of one peptide (`inference.peptides.PeptideMatch` has it)."""
 
     @property
     def rank(self) -> int: ...  # noqa: D102
@@ -25,7 +25,7 @@ class PeptideLike(Protocol):
 
 
 class SequencingLike(Protocol):
-    """What is read of an answer (`inference.sequence.Sequencing` has it)."""
+    """What is read of an answer (`inference.peptides.Sequencing` has it)."""
 
     @property
     def index(self) -> int: ...  # noqa: D102

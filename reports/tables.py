@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
-from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO, TypeVar
@@ -31,7 +30,6 @@ class Column(NamedTuple):
     required: bool
 
 
-@cache
 def columns_of(row: type) -> dict[str, Column]:
     """The columns of a dataclass of rows, in table order."""
     types = {field.name: str(field.type) for field in fields(row)}

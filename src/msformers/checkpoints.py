@@ -47,7 +47,7 @@ def pipeline(task: str, model: str | Path | Any = DEFAULT_RETRIEVAL, **kwargs: A
     """`transformers.pipeline`, with shipped checkpoints known by name.
 
     Args:
-        task: "molecule-retrieval", "spectrum-embedding", or any task of transformers.
+        task: "molecule-retrieval", "peptide-sequencing", "spectrum-embedding", or any task of transformers.
         model: checkpoint name, folder, Hub id, or a model.
         kwargs: passed on.
     """

@@ -13,7 +13,7 @@ from . import __version__
 
 EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
-DESCRIPTION = "Mass spectra in, ranked molecules and embeddings out."
+DESCRIPTION = "Mass spectra in; ranked molecules, peptides and embeddings out."
 EPILOG = """examples:
   msformers annotate demo --candidates demo -o report.html
   msformers annotate run.mzML --candidates my_molecules.smi -o hits.tsv
@@ -34,6 +34,14 @@ EMBED = """Write the embedding of every spectrum to a Parquet table: index, nati
 examples:
   msformers embed run.mzML -o embeddings.parquet
   msformers embed run.mgf -o embeddings.parquet --model dreams-embedding"""
+SEQUENCE = """Read peptides off every spectrum of a file; every record of the input is accounted for, with a status.
+
+In an mzTab file a spectrum without a peptide is a comment line that says why; in a table it is a row.
+
+examples:
+  msformers sequence run.mzML -o peptides.mztab --model casanovo-folder
+  msformers sequence run.mgf -o peptides.tsv --model casanovo-folder --beams 5 --top 5
+  msformers sequence run.mgf -o peptides.jsonl --model casanovo-folder --resume"""
 BANK = """Build a bank of molecules: canonical SMILES, formulas, masses and embeddings, computed once.
 
 example:
@@ -47,7 +55,8 @@ CONVERT = """Convert a published PyTorch checkpoint to a folder for from_pretrai
 
 examples:
   msformers convert dreams embedding_model.ckpt dreams-embedding
-  msformers convert specbridge ckpt_002000.pt specbridge --molecule DeepChem/ChemBERTa-77M-MLM"""
+  msformers convert specbridge ckpt_002000.pt specbridge --molecule DeepChem/ChemBERTa-77M-MLM
+  msformers convert casanovo casanovo_massivekb.ckpt casanovo-massivekb"""
 INFO = """Versions, devices, threads, and the checkpoints that are shipped.
 
 example:
@@ -71,6 +80,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _annotate(_command(commands, "annotate", "spectra to ranked molecules", ANNOTATE))
     _embed(_command(commands, "embed", "spectra to embeddings", EMBED))
+    _sequence(_command(commands, "sequence", "spectra to peptides", SEQUENCE))
     bank = _command(commands, "bank", "molecules to a searchable bank", BANK)
     actions = bank.add_subparsers(dest="action", metavar="ACTION", required=True)
     _bank_build(_command(actions, "build", "build a bank, or finish one", BANK_BUILD))
@@ -91,8 +101,9 @@ def _common(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _compute(parser: argparse.ArgumentParser, batch: int) -> None:
-    parser.add_argument("--model", default="specbridge-small", help="shipped name, folder or Hub id")
+def _compute(parser: argparse.ArgumentParser, batch: int, model: str | None = "specbridge-small") -> None:
+    named = {"default": model} if model else {"required": True}
+    parser.add_argument("--model", help="shipped name, folder or Hub id", **named)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument(
@@ -146,6 +157,28 @@ def _embed(parser: argparse.ArgumentParser) -> None:
     _compute(parser, 64)
 
 
+def _sequence(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("file", nargs="+", metavar="FILE", help="spectra in any format, or a folder of them")
+    add(
+        "-o",
+        "--output",
+        metavar="OUT",
+        help=".mztab, .jsonl, .tsv, .csv or .parquet; without it a short table",
+    )
+    add("--beams", type=_positive, default=1, help="width of the beam search; 1 is greedy")
+    add("--top", type=_positive, default=1, help="peptides per spectrum, at most the beams")
+    add("--max-charge", type=_positive, help="report spectra of higher charge; None: all the model knows")
+    add("--min-length", type=_positive, help="residues of the shortest peptide; None: the model's")
+    add("--max-length", type=_positive, help="residues of the longest peptide; None: the model's")
+    ppm = (
+        "lower the score by 1 if the peptide is further than PPM from the precursor; None: as the model does"
+    )
+    add("--precursor-tolerance", type=_positive_number, metavar="PPM", help=ppm)
+    add("--resume", action="store_true", help="go on after the last complete record of a .jsonl output")
+    _compute(parser, 32, model=None)
+
+
 def _bank_build(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("file", nargs="+", metavar="FILE", help="molecules: .smi .csv .tsv .parquet .sdf, also .gz, or demo")
@@ -160,12 +193,10 @@ def _bank_build(parser: argparse.ArgumentParser) -> None:
 
 
 def _convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", choices=("dreams", "specbridge"), help="whose checkpoint it is")
+    parser.add_argument("system", choices=("dreams", "specbridge", "casanovo"), help="whose checkpoint it is")
     parser.add_argument("checkpoint", metavar="CKPT", help="the .ckpt or .pt file")
     parser.add_argument("output", metavar="OUT", help="folder to write")
-    parser.add_argument(
-        "--heads", type=_positive, help="attention heads of DreaMS, where the file does not say"
-    )
+    parser.add_argument("--heads", type=_positive, help="attention heads, where the file does not say")
     parser.add_argument(
         "--molecule", metavar="NAME", help="specbridge: molecule encoder of the run, folder or Hub id"
     )

@@ -101,10 +101,11 @@ def counted_key_mask(
 
 
 class BiasedSelfAttention(nn.Module):
-    """Multi-head self-attention without linear biases whose scores take an additive mask.
+    """Multi-head self-attention whose scores take an additive mask.
 
     Args:
-        config: gives `hidden_size`, `num_attention_heads`, `attention_dropout` and the attention implementation.
+        config: gives `hidden_size`, `num_attention_heads`, `attention_dropout`, the attention implementation and, if the
+            projections have biases, `linear_bias`.
     """
 
     is_causal = False
@@ -116,10 +117,11 @@ class BiasedSelfAttention(nn.Module):
         self.head_dim = size // config.num_attention_heads
         self.scaling = self.head_dim**-0.5
         self.dropout: float = config.attention_dropout
-        self.q_proj = nn.Linear(size, size, bias=False)
-        self.k_proj = nn.Linear(size, size, bias=False)
-        self.v_proj = nn.Linear(size, size, bias=False)
-        self.o_proj = nn.Linear(size, size, bias=False)
+        bias = bool(getattr(config, "linear_bias", False))
+        self.q_proj = nn.Linear(size, size, bias=bias)
+        self.k_proj = nn.Linear(size, size, bias=bias)
+        self.v_proj = nn.Linear(size, size, bias=bias)
+        self.o_proj = nn.Linear(size, size, bias=bias)
 
     def forward(
         self,
@@ -173,24 +175,30 @@ class BiasedSelfAttention(nn.Module):
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
 
 
-ACTIVATIONS = {"relu": partial(functional.relu, inplace=True), "gelu": functional.gelu}
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": partial(functional.relu, inplace=True),
+    "gelu": functional.gelu,
+}
 
 
 class FeedForward(nn.Module):
-    """Linear, activation, dropout, Linear, without biases.
+    """Linear, activation, dropout, Linear.
 
     Args:
         size: of input and output.
         intermediate_size: between them.
         dropout: probability.
         activation: "relu" or "gelu".
+        bias: whether the linear layers have biases.
     """
 
-    def __init__(self, size: int, intermediate_size: int, dropout: float, activation: str = "relu") -> None:
+    def __init__(
+        self, size: int, intermediate_size: int, dropout: float, activation: str = "relu", bias: bool = False
+    ) -> None:
         super().__init__()
         self.activation = ACTIVATIONS[activation]
-        self.up_proj = nn.Linear(size, intermediate_size, bias=False)
-        self.down_proj = nn.Linear(intermediate_size, size, bias=False)
+        self.up_proj = nn.Linear(size, intermediate_size, bias=bias)
+        self.down_proj = nn.Linear(intermediate_size, size, bias=bias)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -203,7 +211,7 @@ class PreNormLayer(GradientCheckpointingLayer):
 
     Args:
         config: as for `BiasedSelfAttention`, and `intermediate_size`, `hidden_dropout`, `layer_norm_eps` and, if other
-            than ReLU, `hidden_act`.
+            than ReLU, `hidden_act`; `linear_bias` where linear layers have biases.
     """
 
     def __init__(self, config: Any) -> None:
@@ -213,7 +221,11 @@ class PreNormLayer(GradientCheckpointingLayer):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         activation = getattr(config, "hidden_act", "relu")
         self.mlp = FeedForward(
-            config.hidden_size, config.intermediate_size, config.hidden_dropout, activation
+            config.hidden_size,
+            config.intermediate_size,
+            config.hidden_dropout,
+            activation,
+            bool(getattr(config, "linear_bias", False)),
         )
         self.dropout = nn.Dropout(config.hidden_dropout)
 

@@ -18,7 +18,8 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .alignment import same_group_mask, symmetric_info_nce
 from .base import SpectrumPreTrainedModel
-from .encoder import EncoderLayer, SelfAttention, key_mask
+from .encoder import key_mask
+from .layers import BiasedSelfAttention, Packing, PreNormLayer
 from .mapper import Prior, Temperature
 from .nexamass_config import TINY, NexaMassConfig
 from .outputs import ContrastiveOutput, SpectrumEncoderOutput
@@ -92,10 +93,10 @@ class NexaMassPreTrainedModel(SpectrumPreTrainedModel):
 
     config: NexaMassConfig
     config_class = NexaMassConfig
-    _no_split_modules: ClassVar[list[str]] = ["NexaMassEmbeddings", "EncoderLayer"]
+    _no_split_modules: ClassVar[list[str]] = ["NexaMassEmbeddings", "PreNormLayer"]
     _can_record_outputs: ClassVar[dict[str, Any]] = {
-        "hidden_states": EncoderLayer,
-        "attentions": SelfAttention,
+        "hidden_states": PreNormLayer,
+        "attentions": BiasedSelfAttention,
     }
 
     @torch.no_grad()
@@ -136,7 +137,7 @@ class NexaMassModel(NexaMassPreTrainedModel):
     def __init__(self, config: NexaMassConfig) -> None:
         super().__init__(config)
         self.embeddings = NexaMassEmbeddings(config)
-        self.layers = nn.ModuleList(EncoderLayer(config) for _ in range(config.num_hidden_layers))
+        self.layers = nn.ModuleList(PreNormLayer(config) for _ in range(config.num_hidden_layers))
         self.norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.path_norm: nn.LayerNorm | None = None
         if config.additive_path:
@@ -185,11 +186,17 @@ class NexaMassModel(NexaMassPreTrainedModel):
             "context_ids": context_ids,
         }
         hidden, path = self.embeddings(features, present, peak_mask, extra)
-        mask = key_mask(F.pad(present, (1, 0), value=True), hidden.dtype)
-        for layer in self.layers[:-1]:
-            hidden = layer(hidden, mask)
+        visible = F.pad(present, (1, 0), value=True)
+        mask = key_mask(visible, hidden.dtype)
+        packing = None if recorded or torch.compiler.is_compiling() else Packing.of(visible)
+        hidden = hidden if packing is None else packing.pack(hidden)
         first_only = pooled_only and not recorded
-        hidden = self.norm(self.layers[-1](hidden, mask, first_only))
+        for number, layer in enumerate(self.layers, start=1):
+            last = number == len(self.layers)
+            hidden = layer(hidden, mask, pooled_only=first_only and last, packing=packing)
+        hidden = self.norm(hidden)
+        if packing is not None:
+            hidden = hidden.transpose(0, 1) if first_only else packing.pad_with_zeros(hidden)
         pooled = hidden[:, 0]
         if self.path_norm is not None and path is not None:
             pooled = self.widen(pooled) + self.path_norm(path)

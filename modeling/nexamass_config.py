@@ -47,7 +47,8 @@ class NexaMassConfig(MsFormersConfig):
     Args:
         n_features: numbers per peak that the extractor gives.
         n_highest_peaks: peaks kept.
-        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act: of the encoder (pre-norm).
+        hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, hidden_act, linear_bias: of the encoder
+            (pre-norm).
         hidden_dropout, attention_dropout: probabilities.
         mask_token: a learned vector that replaces masked peaks.
         n_positions: learned positions, 0 = none.
@@ -77,7 +78,8 @@ class NexaMassConfig(MsFormersConfig):
     num_hidden_layers: int = 6
     num_attention_heads: int = 8
     intermediate_size: int = 1536
-    hidden_act: str = "gelu"
+    hidden_act: Literal["relu", "gelu"] = "gelu"
+    linear_bias: bool = True
     hidden_dropout: float = 0.1
     attention_dropout: float = 0.1
     mask_token: bool = True
@@ -107,7 +109,6 @@ class NexaMassConfig(MsFormersConfig):
     retrieval_weight: float = 0.5
     initializer_range: float = 0.02
     layer_norm_eps: float = 1e-5
-    decode: Literal["fingerprint", "projection"] = "fingerprint"
 
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)

@@ -269,7 +269,7 @@ def test_bad_spectra_cost_only_themselves() -> None:
 
 def test_errors_say_what_to_do() -> None:
     for cls in (Lsm1Model, Lsm1ForMaskedPeakModeling, Lsm1ForPropertyPrediction):
-        with pytest.raises(ValueError, match="prepare with Lsm1FeatureExtractor"):
+        with pytest.raises(ValueError, match="prepare spectra with Lsm1FeatureExtractor"):
             tiny(cls)(**{k: v for k, v in Lsm1FeatureExtractor()(ONE_PEAK).items() if k != "token_ids"})
     with pytest.raises(ValueError, match="24 is not divisible by num_attention_heads = 5"):
         tiny(num_attention_heads=5)

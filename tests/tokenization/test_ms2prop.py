@@ -23,7 +23,7 @@ def test_the_last_bin_is_1000() -> None:
 def test_errors_name_the_spectrum() -> None:
     with pytest.raises(ValueError, match="x9: precursor_mz is missing; MS2Prop"):
         MS2PropFeatureExtractor()({**ROW, "precursor_mz": None, "native_id": "x9"})
-    with pytest.raises(ValueError, match="spectrum 0: precursor_mz is 1200.0, MS2Prop reads up to 1000 Th"):
+    with pytest.raises(ValueError, match=r"spectrum 0: precursor_mz is 1200\.0, MS2Prop reads up to 1000 Th"):
         MS2PropFeatureExtractor()({**ROW, "precursor_mz": 1200.0})
     with pytest.raises(ValueError, match="at most 1000 Th, got 0"):
         MS2PropFeatureExtractor(max_mz=0.0)

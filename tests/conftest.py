@@ -38,3 +38,25 @@ def tiny_specbridge(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tokenizer.save_pretrained(folder)
     DreamsFeatureExtractor(n_highest_peaks=12).save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_casanovo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete checkpoint folder of a tiny Casanovo with random weights, whose search ends after a few residues."""
+    import torch
+
+    import msformers
+    from msformers.tokenization.casanovo import CasanovoFeatureExtractor
+    from msformers.tokenization.peptides import PeptideTokenizer
+
+    folder = tmp_path_factory.mktemp("checkpoints") / "casanovo-tiny"
+    entry, tokenizer = msformers.MODELS["casanovo"], PeptideTokenizer()
+    torch.manual_seed(0)
+    limits = {"min_length": 2, "max_length": 12, "residue_masses": tokenizer.masses.tolist()}
+    model = entry.heads["AutoModelForPeptideSequencing"](entry.tiny_config(**limits))
+    with torch.no_grad():
+        model.decoder.output.bias[tokenizer.eos_token_id] += 2.0
+        model.decoder.output.bias[[0, *tokenizer.n_terminal_token_ids]] -= 5.0
+    for part in (model, tokenizer, CasanovoFeatureExtractor()):
+        part.save_pretrained(folder)
+    return folder

@@ -29,19 +29,16 @@ from matchms.similarity import FlashSimilarity, ModifiedCosineGreedy
 from tqdm import tqdm
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "training_scripts"))
+sys.path[:0] = [str(ROOT / "training_scripts"), str(ROOT / "benchmarks")]
 
-from data import OPEN_LICENCES, SPECTRA_FILE, SpectrumTable, load_spectra_table, table_path  # noqa: E402
+from contenders import FOLDS, LICENCES, licensed, query_table, training_table  # noqa: E402
+from data import SPECTRA_FILE, SpectrumTable, table_path  # noqa: E402
 from recipe import start_logging, write_figures  # noqa: E402
 
 logger = logging.getLogger("msformers.benchmark")
-FOLDS = {"Known": "known_test", "Unknown": "test"}
 WINDOWS = ("open", "0.1 Da", "10 ppm")
-LICENCES = ("all", "open")
 TOLERANCE = 0.005
 SHORTLIST = 32
-MAX_PRECURSOR = 1000.0
-"""LSM1 drops spectra beyond (lsm1.md §1); the searches leave them out too, so that all know the same molecules."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -122,28 +119,6 @@ class ModifiedCosineSearch:
         return max(float(self.exact.pair(spectrum, query)["score"]) for spectrum in self.spectra)
 
 
-def reference_table(data: Path, limit: int | None = None) -> SpectrumTable:
-    """The training fold of all licences; what LSM1 drops is left out. Places in it are what `load_hits` speaks of."""
-    return below_limit(load_spectra_table(data, ["train"], "all", limit=limit))
-
-
-def query_table(data: Path, fold: str, limit: int | None = None) -> SpectrumTable:
-    """A test fold of all licences; what LSM1 drops is left out."""
-    return below_limit(load_spectra_table(data, [fold], "all", limit=limit))
-
-
-def below_limit(table: SpectrumTable) -> SpectrumTable:
-    """The spectra with precursors up to `MAX_PRECURSOR`."""
-    return table.select(np.flatnonzero(table.precursor_mz <= MAX_PRECURSOR).tolist())
-
-
-def licensed(table: SpectrumTable, licences: str) -> npt.NDArray[np.int64]:
-    """Places of the spectra of `LICENCES`: "all" or "open"."""
-    if licences == "all":
-        return np.arange(len(table))
-    return np.flatnonzero(np.isin(table.rows["license"], OPEN_LICENCES))
-
-
 def hits_of(search: ModifiedCosineSearch, queries: Sequence[Any], pools: dict[str, Any]) -> Iterator[Any]:
     """Rows (query, licences, window, reference, score, matches) of some queries, counted from 0."""
     for number, scores in enumerate(search.all_scores(queries)):
@@ -177,34 +152,46 @@ def search_fold(
         part.rename(path)
 
 
-def load_hits(folder: Path, fold: str, licences: str, window: str) -> pa.Table:
+def made_from(data: Path, limit: int | None) -> dict[str, Any]:
+    """What decides the neighbours; kept beside them."""
+    file = table_path(data, SPECTRA_FILE)
+    made = {"file": file.name, "bytes": file.stat().st_size, "tolerance": TOLERANCE, "limit": limit}
+    return made | {"shortlist": SHORTLIST, "matchms": matchms.__version__}
+
+
+def claim(folder: Path, made: dict[str, Any], write: bool = False) -> None:
+    """Compare what the folder was made from with what is asked for; `write` marks a new folder.
+
+    Raises:
+        FileNotFoundError: the folder was never made. ValueError: it was made from something else.
+    """
+    path = folder / "made_from.json"
+    if write and not path.is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(made), encoding="utf-8")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{folder}: no neighbours; run benchmarks/neighbours.py --output {folder} first"
+        )
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if found != made:
+        raise ValueError(f"{folder} was made from {found}, not from {made}; give another folder")
+
+
+def load_hits(folder: Path, fold: str, licences: str, window: str, n_queries: int) -> pa.Table:
     """The kept neighbours of a fold, one row a query in the order of `query_table`.
 
     Raises:
-        FileNotFoundError: the fold was not searched; says how to.
+        FileNotFoundError: some of the fold's queries were not searched yet.
     """
-    if not list((folder / fold).glob("*.parquet")):
-        raise FileNotFoundError(
-            f"{folder / fold}: no neighbours; run benchmarks/neighbours.py --output {folder}"
-        )
     filters = [("licences", "=", licences), ("window", "=", window)]
-    return pq.read_table(folder / fold, filters=filters).sort_by("query")
-
-
-def claim(folder: Path, data: Path, limit: int | None) -> None:
-    """Write what the folder holds, or compare it with what it was made from.
-
-    Raises:
-        ValueError: it was made from other data or settings.
-    """
-    file = table_path(data, SPECTRA_FILE)
-    made = {"file": file.name, "bytes": file.stat().st_size, "tolerance": TOLERANCE, "limit": limit}
-    made |= {"shortlist": SHORTLIST, "matchms": matchms.__version__}
-    path = folder / "made_from.json"
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != made:
-        raise ValueError(f"{folder} was made from {path.read_text(encoding='utf-8')}; give another --output")
-    folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(made), encoding="utf-8")
+    hits = pq.read_table(folder / FOLDS[fold], filters=filters).sort_by("query")
+    if hits["query"].to_pylist() != list(range(n_queries)):
+        raise FileNotFoundError(
+            f"{folder / FOLDS[fold]}: neighbours of {len(hits)} spectra, {n_queries} are asked for; "
+            f"run benchmarks/neighbours.py --output {folder} to its end"
+        )
+    return hits
 
 
 def verify(
@@ -212,8 +199,9 @@ def verify(
 ) -> dict[str, Any]:
     """Compare the kept best scores (all licences, open search) of random queries of each fold with all pairs."""
     gaps = []
-    for fold in FOLDS.values():
-        table, hits = query_table(data, fold, limit), load_hits(folder, fold, "all", "open")
+    for fold in FOLDS:
+        table = query_table(data, fold, limit)
+        hits = load_hits(folder, fold, "all", "open", len(table))
         chosen = np.random.default_rng(0).permutation(len(table))[:count].tolist()
         for place in tqdm(chosen, desc=f"all pairs, {fold}", unit="spectrum"):
             exact = search.brute_force(matchms_spectrum(table, place))
@@ -240,12 +228,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--verify", type=int, default=0, metavar="N", help="N queries of each fold against all pairs")
     add("--results", type=Path, default=ROOT / "benchmarks" / "results" / "neighbours")
     args = parser.parse_args(argv)
-    claim(args.output, args.data, args.limit)
-    references = reference_table(args.data, args.limit)
+    claim(args.output, made_from(args.data, args.limit), write=True)
+    references = training_table(args.data, args.limit)
     search = ModifiedCosineSearch(references)
     pools = {name: licensed(references, name) for name in LICENCES}
-    for fold in FOLDS.values():
-        search_fold(search, query_table(args.data, fold, args.limit), pools, args.output / fold)
+    for fold in FOLDS:
+        search_fold(search, query_table(args.data, fold, args.limit), pools, args.output / FOLDS[fold])
     if args.verify:
         row = verify(search, args.data, args.output, args.verify, args.limit)
         write_figures(args.results, [row])

@@ -1,6 +1,6 @@
 """All spectrum encoders side by side: parameters, spectra/s, nearest neighbours on known and on unknown molecules.
 
-    taskset -c 0 python benchmarks/encoders.py --data ../shared/data
+    taskset -c 0 python benchmarks/embedding.py --data ../shared/data
 
 Known: each query's nearest spectrum among the training fold; its molecule is there, measured otherwise. Unknown: molecules
 that no one trained on; the nearest among the training fold and all other spectra of the fold, for molecules with at least
@@ -185,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add("--published", nargs="*", default=[n for n, e in MODELS.items() if e.kind == "spectrum-encoder"])
     add("--limit", type=int, help="a sample of each fold, to see that it runs")
     add("--seconds", type=float, default=20.0, help="of each speed test")
-    add("--output", type=Path, default=ROOT / "benchmarks" / "results" / "encoders")
+    add("--output", type=Path, default=ROOT / "benchmarks" / "results" / "embedding")
     args = parser.parse_args(argv)
     tables = {
         fold: load_spectra_table(

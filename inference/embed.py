@@ -18,10 +18,18 @@ from .inputs import as_spectrum, why
 
 logger = logging.getLogger(__name__)
 
+STATUSES = {
+    "ok": "embedded; `reason` says what the spectrum lacks that the model would have used",
+    "unreadable": "the record is no spectrum",
+    "no_peaks": "there is nothing to embed",
+    "failed": "the model cannot read this spectrum",
+}
+NO_PRECURSOR = "precursor m/z is missing; embedded by its peaks alone"
+
 
 @dataclass(slots=True)
 class Embedding:
-    """Embedding of one record, float32 (D,), or None with `status` ("unreadable", "failed") and `reason`."""
+    """Embedding of one record, float32 (D,), or None with another `status` of `STATUSES` and the `reason`."""
 
     index: int
     native_id: str
@@ -47,18 +55,28 @@ def embed(
     while records := list(islice(stream, block)):
         start = time.perf_counter()
         read = [as_spectrum(record, count + i) for i, record in enumerate(records)]
-        rows = [i for i, item in enumerate(read) if isinstance(item, Spectrum)]
-        good = [item for item in read if isinstance(item, Spectrum)]
+        good = [item for item in read if isinstance(item, Spectrum) and len(item)]
         vectors, failed = embed_spectra(good, model, processor, batch_size)
         # reading the file and writing the answers are not counted
         seconds += time.perf_counter() - start
-        place = {row: i for i, row in enumerate(rows)}
-        for row, item in enumerate(read):
-            if isinstance(item, Problem):
-                yield Embedding(item.index, item.native_id, "unreadable", why(item), None)
-            elif place[row] in failed:
-                yield Embedding(item.index, item.native_id, "failed", failed[place[row]], None)
-            else:
-                yield Embedding(item.index, item.native_id, "ok", "", vectors[place[row]])
+        place = {id(item): i for i, item in enumerate(good)}
+        for item in read:
+            row = place.get(id(item))
+            yield _answer(item, None if row is None else vectors[row], None if row is None else failed.get(row))
         count += len(records)
     logger.info("%d spectra in %.1f s, %.1f spectra/s", count, seconds, count / max(seconds, 1e-9))
+
+
+def _answer(
+    item: Spectrum | Problem, vector: npt.NDArray[np.float32] | None, failure: str | None
+) -> Embedding:
+    """The row of one record: its vector, or why it has none."""
+    if isinstance(item, Problem):
+        status, reason = "unreadable", why(item)
+    elif vector is None:
+        status, reason = "no_peaks", "the spectrum has no peak"
+    elif failure is not None:
+        status, reason = "failed", failure
+    else:
+        status, reason = "ok", "" if item.precursor_mz is not None else NO_PRECURSOR
+    return Embedding(item.index, item.native_id, status, reason, vector if status == "ok" else None)

@@ -35,7 +35,10 @@ def add_lora(
 
 
 def save_adapter(model: Any, folder: Path, base: str | None) -> None:
-    """Save the adapter alone, to be loaded by ``AutoModelFor….from_pretrained(folder)``.
+    """Save the adapter and, below it, the model's configuration with the scale of its head; not the weights below.
+
+    To load: ``AutoModelFor….from_pretrained(folder, config=AutoConfig.from_pretrained(folder, subfolder="config"))``. In
+    the folder itself a config.json would make transformers look for a whole model there.
 
     Args:
         model: what `add_lora` gave.
@@ -44,3 +47,4 @@ def save_adapter(model: Any, folder: Path, base: str | None) -> None:
     if base is not None:
         model.peft_config["default"].base_model_name_or_path = base
     model.save_pretrained(folder)
+    model.get_base_model().config.save_pretrained(folder / "config")

@@ -1,14 +1,19 @@
-"""The model of a stage that puts a head on a spectrum encoder, from a checkpoint or from nothing, and its extractor."""
+"""Stages that put a head on a spectrum encoder: model and extractor of a recipe, Trainer, what is saved."""
 
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
-from torch import nn
-from transformers import AutoConfig, AutoFeatureExtractor
+from adapters import add_lora, save_adapter
+from recipe import Recipe, finish, training_arguments
+from trainer import EpochTrainer
+from transformers import AutoConfig, AutoFeatureExtractor, EarlyStoppingCallback
 
 from msformers.modeling.registry import MODELS
+
+HEAD_KEYS = ("checkpoint", "config", "extractor", "freeze_encoder", "adapter_base")
 
 
 def build_model(auto_class: Any, settings: dict[str, Any]) -> Any:
@@ -45,7 +50,42 @@ def build_extractor(config: Any, settings: dict[str, Any]) -> Any:
     return extractor_class(**(known | settings.get("extractor", {})))
 
 
-def freeze(encoder: nn.Module) -> None:
-    """Train nothing of a part."""
-    for parameter in encoder.parameters():
-        parameter.requires_grad_(False)
+def head_trainer(
+    recipe: Recipe, model: Any, extractor: Any, output: Path, better: str, figure: str, **options: Any
+) -> EpochTrainer:
+    """Freeze the encoder or put adapters into it as the recipe says, and build the Trainer.
+
+    Args:
+        model: changed in place.
+        better: "greater" or "lower", of the figure that chooses the checkpoint.
+        figure: its name.
+        options: further arguments of `EpochTrainer`.
+    """
+    encoder = model.base_model_prefix
+    if recipe.model.get("freeze_encoder"):
+        getattr(model, encoder).requires_grad_(False)
+    if recipe.lora:
+        model = add_lora(model, recipe.lora, encoder)
+    settings = training_arguments(
+        recipe,
+        output,
+        eval_strategy="steps",
+        load_best_model_at_end=True,
+        metric_for_best_model=figure,
+        greater_is_better=better == "greater",
+    )
+    trainer = EpochTrainer(model=model, args=settings, processing_class=extractor, **options)
+    if "patience" in recipe.data:
+        trainer.add_callback(EarlyStoppingCallback(recipe.data["patience"]))
+    return trainer
+
+
+def finish_head(recipe: Recipe, trainer: EpochTrainer, output: Path) -> dict[str, float]:
+    """Measure the chosen model and save it: adapters, if any, by themselves and merged into the model."""
+    figures = trainer.evaluate()
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    if recipe.lora:
+        save_adapter(model, output / "adapter", recipe.model.get("adapter_base"))
+        model = model.merge_and_unload()
+    finish(recipe, output, (model, trainer.processing_class), [figures])
+    return figures

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from data import SpectrumDataset, SpectrumTable
 from recipe import arguments, finish, load_recipe, run, start_logging, take, training_arguments
-from stages import FOLD_KEYS, ExactCollator, load_unlabelled
+from stages import FOLD_KEYS, READABLE_MZ, ExactCollator, load_unlabelled
 from streaming import STREAM_KEYS
 from transformers import set_seed
 
 from msformers.modeling.lsm1 import CLASSES, Lsm1Config, Lsm1ForMaskedPeakModeling
-from msformers.tokenization.lsm1 import MAX_MZ, Lsm1FeatureExtractor, Lsm1MaskingCollator
+from msformers.tokenization.lsm1 import Lsm1FeatureExtractor, Lsm1MaskingCollator
 
 STAGE = "pretrain_lsm1"
 MODEL_KEYS = ("config",)
@@ -83,7 +83,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = arguments(STAGE, "Pre-train LSM1-MS2 on spectra without labels.", argv)
     recipe = load_recipe(STAGE, args.recipe, args.set)
     set_seed(recipe.seed)
-    data: dict[str, Any] = {"max_precursor_mz": MAX_MZ} | take(recipe.data, DATA_KEYS, "data")
+    data: dict[str, Any] = {"max_precursor_mz": READABLE_MZ} | take(recipe.data, DATA_KEYS, "data")
     config = Lsm1Config(**take(recipe.model, MODEL_KEYS, "model").get("config", {}))
     spectra = load_unlabelled(args.data, data, recipe.seed, min_peaks=3)
     extractor = Lsm1FeatureExtractor(config.n_highest_peaks)

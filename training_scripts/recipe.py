@@ -7,6 +7,7 @@ import csv
 import json
 import logging
 import platform
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,20 @@ import msformers
 RECIPES = Path(__file__).resolve().parent / "recipes"
 SECTIONS = ("model", "data", "training", "lora")
 logger = logging.getLogger("msformers.training")
+
+
+class RecipeLoader(yaml.SafeLoader):
+    """YAML in which 3e-4 is a number: PyYAML wants 3.0e-4 and reads the other as a text."""
+
+
+RecipeLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values of a YAML text."""
+    return RecipeLoader(text).get_single_data()
 
 
 @dataclass
@@ -63,7 +78,7 @@ def load_recipe(stage: str, name_or_path: str, overrides: Sequence[str] = ()) ->
             sorted(found.stem.removeprefix(f"{stage}_") for found in RECIPES.glob(f"{stage}_*.yaml"))
         )
         raise FileNotFoundError(f"no recipe {name_or_path!r} for {stage}: give a YAML file or one of {known}")
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    content = parse_yaml(path.read_text(encoding="utf-8")) or {}
     for entry in overrides:
         place, separator, value = entry.partition("=")
         keys = place.split(".")
@@ -72,7 +87,7 @@ def load_recipe(stage: str, name_or_path: str, overrides: Sequence[str] = ()) ->
         target = content
         for key in keys[:-1]:
             target = target.setdefault(key, {})
-        target[keys[-1]] = yaml.safe_load(value)
+        target[keys[-1]] = parse_yaml(value)
     unknown = sorted(set(content) - {*SECTIONS, "seed"})
     if unknown:
         raise ValueError(f"{path}: unknown section {', '.join(unknown)}; known: seed, {', '.join(SECTIONS)}")

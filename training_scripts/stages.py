@@ -27,6 +27,9 @@ FOLD_KEYS = (
     *("train_folds", "eval_folds", "fold_column", "augmentation", "batch_by_length"),
 )
 
+READABLE_MZ = 999.9
+"""Precursors that LSM1 and MS2Prop can read (to 1000 Th) and augmentation can move."""
+
 
 def load_folds(
     path: Path,

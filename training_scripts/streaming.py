@@ -209,6 +209,8 @@ class StreamTrainer(EpochTrainer):
             num_workers=settings.dataloader_num_workers,
             pin_memory=settings.dataloader_pin_memory,
             prefetch_factor=settings.dataloader_prefetch_factor,
+            # of its own, for what it draws when it starts must not move the random state of dropout
+            generator=torch.Generator(),
         )
 
     def training_step(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -217,6 +219,12 @@ class StreamTrainer(EpochTrainer):
         self.train_dataset.places[str(place["worker"])] = place
         self.train_dataset.turn = place["worker"] + 1
         return super().training_step(model, inputs, *args, **kwargs)
+
+    def log(self, *args: Any, **kwargs: Any) -> None:
+        """Log with the passes over the source that are complete as `epoch`; Trainer knows of no end and no resumption."""
+        places = self.train_dataset.places.values()
+        self.state.epoch = float(min((place["epoch"] for place in places), default=0))
+        super().log(*args, **kwargs)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)

@@ -13,24 +13,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from adapters import add_lora, save_adapter
 from data import Augmentation, SpectrumDataset, SpectrumTable
-from encoders import build_extractor, build_model, freeze
-from recipe import Recipe, arguments, finish, load_recipe, run, start_logging, take, training_arguments
-from stages import FOLD_KEYS, load_folds
+from encoders import HEAD_KEYS, build_extractor, build_model, finish_head, head_trainer
+from recipe import Recipe, arguments, load_recipe, run, start_logging, take
+from stages import FOLD_KEYS, READABLE_MZ, load_folds
 from targets import Molecules, descriptor_matrix
 from trainer import EpochTrainer
-from transformers import EarlyStoppingCallback, set_seed
+from transformers import set_seed
 
 from msformers.metrics.properties import property_scores
 from msformers.modeling.auto import AutoModelForMolecularPropertyPrediction
+from msformers.modeling.heads import PropertyScale
 from msformers.spectra.descriptors import DESCRIPTOR_NAMES, LOG_DESCRIPTORS
-from msformers.tokenization.lsm1 import MAX_MZ
 
 STAGE = "train_properties"
-MODEL_KEYS = ("checkpoint", "config", "extractor", "freeze_encoder", "adapter_base")
+MODEL_KEYS = HEAD_KEYS
 DATA_KEYS = (*FOLD_KEYS, "fraction", "fraction_of", "spectra_per_molecule", "patience", "cache")
 Floats = npt.NDArray[np.float64]
+Labelled = tuple[SpectrumTable, Floats]
 logger = logging.getLogger("msformers.training")
 
 
@@ -105,11 +105,9 @@ def property_figures(
     }
 
 
-def load_properties(
-    path: Path, recipe: Recipe, output: Path
-) -> tuple[tuple[SpectrumTable, Floats], tuple[SpectrumTable, Floats]]:
+def load_properties(path: Path, recipe: Recipe, output: Path) -> tuple[Labelled, Labelled]:
     """Training and validation spectra of a recipe, each with the values of its molecules' properties."""
-    data = {"max_precursor_mz": MAX_MZ, "eval_licences": "all"} | take(recipe.data, DATA_KEYS, "data")
+    data = {"max_precursor_mz": READABLE_MZ, "eval_licences": "all"} | take(recipe.data, DATA_KEYS, "data")
     train, held_out = load_folds(path, data, recipe.seed)
     molecules = Molecules([*train.rows["smiles_2d"], *held_out.rows["smiles_2d"]])
     matrix = descriptor_matrix(molecules.smiles, Path(data.get("cache", output / "cache")))
@@ -118,37 +116,33 @@ def load_properties(
     return (train.select(kept), values[: len(train)][kept]), (held_out, values[len(train) :])
 
 
+def start_at_mean(model: Any, values: Floats) -> None:
+    """Fit the scale of a property model to molecules, and let its head begin by saying their mean."""
+    model.fit_property_scale(values, DESCRIPTOR_NAMES, LOG_DESCRIPTORS)
+    scaled = PropertyScale(model.config).scale(torch.from_numpy(values))
+    with torch.no_grad():
+        model.property_head.linear.weight.zero_()
+        model.property_head.linear.bias.copy_(scaled.nanmean(0).nan_to_num())
+
+
 def build_trainer(
-    recipe: Recipe, model: Any, extractor: Any, train: Any, held_out: Any, output: Path
+    recipe: Recipe, model: Any, extractor: Any, train: Labelled, held_out: Labelled, output: Path
 ) -> EpochTrainer:
-    """Fit the scale, freeze or adapt, and put the Trainer together; `model` is changed in place."""
+    """Fit the scale and put the Trainer together; `model` is changed in place."""
     (table, values), data = train, recipe.data
-    keys, groups = np.unique(table.rows["inchikey14"], return_inverse=True)
-    first_of_molecule = np.unique(groups, return_index=True)[1]
-    model.fit_property_scale(values[first_of_molecule], DESCRIPTOR_NAMES, LOG_DESCRIPTORS)
-    if recipe.model.get("freeze_encoder"):
-        freeze(model.model)
-    if recipe.lora:
-        model = add_lora(model, recipe.lora, "model")
-    logger.info("%d training spectra of %d molecules, %d validation", len(table), len(keys), len(held_out[0]))
-    choice = {"metric_for_best_model": "mean_r2", "greater_is_better": True, "load_best_model_at_end": True}
-    trainer = EpochTrainer(
-        model=model,
-        args=training_arguments(
-            recipe, output, eval_strategy="steps", label_names=["property_values"], **choice
-        ),
+    _, first, groups = np.unique(table.rows["inchikey14"], return_index=True, return_inverse=True)
+    start_at_mean(model, values[first])
+    logger.info("%d spectra of %d molecules, %d for validation", len(table), len(first), len(held_out[0]))
+    return head_trainer(
+        *(recipe, model, extractor, output, "greater", "mean_r2"),
         train_dataset=SpectrumDataset(table, Augmentation.from_recipe(data.get("augmentation")), recipe.seed),
         eval_dataset=SpectrumDataset(held_out[0]),
         data_collator=PropertyCollator(extractor, values),
-        processing_class=extractor,
         lengths=table.n_peaks if data.get("batch_by_length", True) else None,
         groups=groups,
         per_group=data.get("spectra_per_molecule"),
         figures=lambda model: property_figures(model, extractor, *held_out),
     )
-    if "patience" in data:
-        trainer.add_callback(EarlyStoppingCallback(data["patience"]))
-    return trainer
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
@@ -163,13 +157,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     train, held_out = load_properties(args.data, recipe, args.output)
     trainer = build_trainer(recipe, model, extractor, train, held_out, args.output)
     run(trainer, args.output, args.resume)
-    figures = trainer.evaluate()
-    final = trainer.accelerator.unwrap_model(trainer.model)
-    if recipe.lora:
-        save_adapter(final, args.output / "adapter", settings.get("adapter_base"))
-        final = final.merge_and_unload()
-    finish(recipe, args.output, (final, extractor), [figures])
-    return figures
+    return finish_head(recipe, trainer, args.output)
 
 
 if __name__ == "__main__":

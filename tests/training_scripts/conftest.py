@@ -11,8 +11,8 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.Descriptors import ExactMolWt
 from rdkit.Chem.rdMolDescriptors import CalcMolFormula
+from stage_runs import SCRIPTS
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "training_scripts"
 RINGS = ("c1ccccc1", "c1ccncc1", "C1CCCCC1", "c1ccc2ccccc2c1")
 TAILS = ("O", "N", "CO", "OC", "CN", "NC", "C(=O)O", "CCO", "OCC", "CCN", "C(C)O", "CS", "SC", "Cl")
 LICENCES = ("CC0", "CC BY", "CC BY-NC-SA")

@@ -3,7 +3,14 @@ from __future__ import annotations
 import pytest
 import torch
 
-STAGES = ("pretrain_dreams", "pretrain_smiles", "align_specbridge")
+STAGES = (
+    "pretrain_dreams",
+    "pretrain_smiles",
+    "align_specbridge",
+    "pretrain_lsm1",
+    "train_properties",
+    "train_similarity",
+)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -27,6 +34,8 @@ def test_overrides_and_what_is_refused(tmp_path):
 
     recipe = load_recipe("align_specbridge", "tiny", ["model.bridge.n_blocks=7", "seed=3", "data.limit=null"])
     assert recipe.model["bridge"]["n_blocks"] == 7 and recipe.seed == 3 and recipe.data["limit"] is None
+    numbers = load_recipe("align_specbridge", "tiny", ["training.learning_rate=3e-4", "model.name=e4"])
+    assert numbers.training["learning_rate"] == 3e-4 and numbers.model["name"] == "e4"
     with pytest.raises(FileNotFoundError, match="paper, small, tiny"):
         load_recipe("align_specbridge", "huge")
     with pytest.raises(ValueError, match=r"section\.key=value"):

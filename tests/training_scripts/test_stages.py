@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from stage_runs import start
 from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer, Trainer
 
 import msformers
@@ -33,26 +32,14 @@ RUNS = [
     ("pretrain_dreams", []),
     ("pretrain_dreams", ["data.retention_order=true", "model.config.num_mz_bins=50"]),
     ("pretrain_smiles", ["data.limit=40", "data.eval_size=8"]),
+    ("pretrain_lsm1", []),
+    ("pretrain_lsm1", ["data.streaming=true", "data.block=24", "training.gradient_accumulation_steps=2"]),
+    ("train_properties", ["model.config.hidden_dropout=0.2", "data.fraction=0.5", "data.patience=9"]),
+    ("train_similarity", []),
     ("pretrain_nexamass", ["data.min_peaks=2"]),
     ("train_nexamass", []),
     *(("align_specbridge", settings) for settings in BRIDGES.values()),
 ]
-
-
-def start(stage: str, data: Path, output: Path, settings=(), resume=False) -> dict[str, float]:
-    options = [part for entry in settings for part in ("--set", entry)]
-    common = [
-        "--recipe",
-        "tiny",
-        "--data",
-        str(data),
-        "--output",
-        str(output),
-        "--set",
-        "training.use_cpu=true",
-    ]
-    small = ["--set", "data.min_peaks=2"] if stage == "pretrain_dreams" else []
-    return importlib.import_module(stage).main([*common, *small, *options, *(["--resume"] if resume else [])])
 
 
 @pytest.mark.parametrize(("stage", "settings"), RUNS)

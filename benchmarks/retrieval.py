@@ -1,11 +1,11 @@
-"""Molecule retrieval on the test fold: our checkpoint beside two peers and three controls, in one run.
+"""Molecule retrieval on the test fold: our checkpoints beside two peers and four controls, in one run.
 
-    python benchmarks/retrieval.py --data ../shared/data --model specbridge-small
+    python benchmarks/retrieval.py --data ../shared/data --models specbridge-small nexamass-small
 
 Two protocols. "mass": `candidates_256`, candidates within 10 ppm of the neutral mass first, the score decides within.
 "isomers": `candidates_formula`, lists of at least 10. Most recorded precursors are computed from the formula, so the mass
 alone is a strong clue: "random" and "exact mass" stand beside every figure. Peers are trained here, on the whole train
-fold, with the same augmentation as our model; ours is the shipped checkpoint (open licences only).
+fold, with the same augmentation as our models; ours are the shipped checkpoints (open licences only).
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ from recipe import start_logging, write_figures  # noqa: E402
 from msformers import AutoModelForMoleculeRetrieval, resolve_checkpoint  # noqa: E402
 from msformers.inference.retrieval.evidence import FragmentEvidence  # noqa: E402
 from msformers.metrics.retrieval import bootstrap_interval, hits_at_k, mrr  # noqa: E402
+from msformers.modeling.morgan import MorganConfig, MorganModel  # noqa: E402
+from msformers.tokenization.morgan import MorganTokenizer  # noqa: E402
 
 logger = logging.getLogger("msformers.benchmark")
 PPM = 10.0
@@ -186,47 +188,68 @@ def embed_ours(model: Any, extractor: Any, dataset: SpectrumDataset, batch_size:
     return np.concatenate(parts)
 
 
-def contenders(
-    args: argparse.Namespace, table: SpectrumTable, index: MoleculeIndex
-) -> tuple[dict[str, Floats], Floats]:
-    """Query vectors of every model by name, and the molecules' vectors: one fingerprint matrix serves all."""
-    name = resolve_checkpoint(args.model)
-    model = AutoModelForMoleculeRetrieval.from_pretrained(name, dtype=torch.float32).eval()
-    embeds = encode(index.smiles, model, AutoTokenizer.from_pretrained(name))
-    dataset = SpectrumDataset(table)
-    extractor = AutoFeatureExtractor.from_pretrained(name)
-    queries = {Path(args.model).name: embed_ours(model, extractor, dataset)}
-    mean = queries[Path(args.model).name].mean(0, keepdims=True)
-    queries["no spectrum (mean query)"] = np.repeat(mean, len(dataset), axis=0)
-    train = load_spectra_table(args.data, ["train"], "all")
+@dataclass
+class Ours:
+    """One of our models: its queries (n, D), the vectors of the molecules by row, and its fragment evidence, if any."""
+
+    queries: Floats
+    embeds: Floats
+    evidence: FragmentEvidence | None
+
+
+def embed_model(name: str, dataset: SpectrumDataset, index: MoleculeIndex) -> Ours:
+    """Queries and molecules of a checkpoint."""
+    folder = resolve_checkpoint(name)
+    model = AutoModelForMoleculeRetrieval.from_pretrained(folder, dtype=torch.float32).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    embeds = encode(index.smiles, model, AutoTokenizer.from_pretrained(folder))
+    queries = embed_ours(model, extractor, dataset)
+    return Ours(queries, embeds.numpy(), FragmentEvidence.load(folder, extractor))
+
+
+def train_peers(args: argparse.Namespace, dataset: SpectrumDataset) -> dict[str, Floats]:
+    """Queries of every peer by name; they predict Morgan bits, trained on the whole train fold."""
+    train, index = load_spectra_table(args.data, ["train"], "all"), MoleculeIndex()
     truth = [index.row(smiles) for smiles in train.rows["smiles_2d"]]
-    known = len(embeds)
-    extra = encode(index.smiles[known:], model, AutoTokenizer.from_pretrained(name))
-    bits = (torch.cat([embeds, extra]) > 0).float()
+    bits = morgan_bits(index.smiles)
     rows = [dataset[place] for place in range(len(dataset))]
+    queries = {}
     for peer in args.peers:
         trained = train_peer(peer, SpectrumDataset(train, AUGMENTATION), bits, truth, args.epochs)
         queries[peer] = embed_peer(trained, rows)
-    return queries, embeds.numpy()
+    return queries
+
+
+def morgan_bits(smiles: Sequence[str]) -> torch.Tensor:
+    """Morgan fingerprints, radius 2, 2,048 bits, float32 (n, 2048)."""
+    tokenizer = MorganTokenizer()
+    with torch.no_grad():
+        model = MorganModel(MorganConfig())
+        starts = range(0, len(smiles), 1024)
+        batches = (tokenizer(list(smiles[i : i + 1024]), padding=True, return_tensors="pt") for i in starts)
+        return torch.cat([model(b["input_ids"], b["attention_mask"]).pooler_output for b in batches])
 
 
 def evaluate(
     args: argparse.Namespace, table: SpectrumTable, index: MoleculeIndex, protocols: dict[str, Lists]
 ) -> list[dict[str, Any]]:
-    """All rows of the table; the plots are drawn on the way."""
-    queries, embeds = contenders(args, table, index)
-    folder, ours = resolve_checkpoint(args.model), Path(args.model).name
-    evidence = FragmentEvidence.load(folder, AutoFeatureExtractor.from_pretrained(folder))
+    """All rows of the table; the plots are drawn on the way, for the first model."""
+    dataset = SpectrumDataset(table)
+    ours = {Path(name).name: embed_model(name, dataset, index) for name in args.models}
+    first = next(iter(ours))
+    bits = ours[first].embeds
+    peers = train_peers(args, dataset)
+    mean = ours[first].queries.mean(0, keepdims=True)
+    peers["no spectrum (mean query)"] = np.repeat(mean, len(dataset), axis=0)
     rows: list[dict[str, Any]] = []
     for protocol, lists in protocols.items():
         answers = {name: control_scores(name, lists, index) for name in CONTROLS}
-        for name, query in queries.items():
-            answers[name] = cosine_scores(query, embeds, lists)
-        if evidence is not None:
-            answers[f"{ours} (embedding alone)"] = alone = answers[ours]
-            answers[ours] = add_evidence(
-                alone, lists, queries[ours], SpectrumDataset(table), evidence, index.smiles
-            )
+        answers |= {name: cosine_scores(query, bits, lists) for name, query in peers.items()}
+        for name, own in ours.items():
+            answers[name] = alone = cosine_scores(own.queries, own.embeds, lists)
+            if own.evidence is not None:
+                answers[f"{name} (embedding alone)"] = alone
+                answers[name] = add_evidence(alone, lists, own.queries, dataset, own.evidence, index.smiles)
         for name, scores in answers.items():
             found = figures(name, protocol, lists, scores, table)
             count = args.mces if protocol == "isomers" and name not in CONTROLS else 0
@@ -234,7 +257,7 @@ def evaluate(
             rows += [{"mces_at_1": float("nan")} | row for row in found]
         if protocol == "isomers":
             known = sorted(set(load_spectra_table(args.data, ["train"], "all").rows["smiles_2d"]))
-            draw(answers[ours], lists.rows, lists.truth, index.smiles, known, args.plots)
+            draw(answers[first], lists.rows, lists.truth, index.smiles, known, args.plots)
     return rows
 
 
@@ -246,7 +269,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     add = parser.add_argument
     add("--data", type=Path, required=True)
-    add("--model", default="specbridge-small")
+    add("--models", nargs="+", default=["specbridge-small", "nexamass-small"])
     add("--peers", nargs="*", default=list(PEERS), choices=list(PEERS))
     add("--epochs", type=int, default=8, help="of the peers")
     add("--mces", type=int, default=60, help="spectra for MCES@1 among isomers; each may take seconds")

@@ -1,4 +1,4 @@
-"""Write the figures of the retrieval benchmark between the markers of README.md and of the checkpoint's card.
+"""Write the figures of the retrieval benchmark between the markers of README.md and of the checkpoints' cards.
 
 python training_scripts/write_figures.py        # after benchmarks/retrieval.py
 """
@@ -11,10 +11,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-TARGETS = (ROOT / "README.md", ROOT / "hub_cards" / "specbridge-small" / "README.md")
+CARDS = tuple(ROOT / "hub_cards" / name / "README.md" for name in ("specbridge-small", "nexamass-small"))
+TARGETS = (ROOT / "README.md", *CARDS)
 MARKED = re.compile(r"(<!-- figures:start -->\n).*?(<!-- figures:end -->)", re.DOTALL)
 ORDER = (
-    *("specbridge-small", "specbridge-small (embedding alone)", "fingerprint-FFN", "DeepSets-Fourier"),
+    *("nexamass-small", "nexamass-small (embedding alone)", "specbridge-small"),
+    *("specbridge-small (embedding alone)", "fingerprint-FFN", "DeepSets-Fourier"),
     *("no spectrum (mean query)", "SMILES style", "exact mass", "mass gate alone", "random"),
 )
 INTRODUCTION = """\
@@ -23,7 +25,7 @@ true mass, `no spectrum` asks with the mean of all queries, `SMILES style` sees 
 whole train fold by the same run, ours on its open licences only. 95 % interval of R@1 over molecules; by instrument, with MRR and
 MCES@1, in `benchmarks/results/retrieval.csv`.
 """
-COMMAND = "`python benchmarks/retrieval.py --data ../shared/data --model specbridge-small`"
+COMMAND = "`python benchmarks/retrieval.py --data ../shared/data --models specbridge-small nexamass-small`"
 
 
 def table() -> str:

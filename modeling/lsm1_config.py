@@ -36,7 +36,7 @@ class Lsm1Config(PropertyConfig):
         n_highest_peaks: preparation the weights expect.
         weight_integer, weight_fraction, weight_intensity: of the three reconstruction losses.
         similarity_size: width of the similarity head.
-        initializer_range: standard deviation of codebooks at the start.
+        initializer_range: standard deviation of codebooks and mask vector at the start.
     """
 
     model_type = "msf_lsm1"
@@ -60,7 +60,7 @@ class Lsm1Config(PropertyConfig):
     weight_fraction: float = 1.0
     weight_intensity: float = 1.0
     similarity_size: int = 128
-    initializer_range: float = 1.0
+    initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.hidden_size % self.num_attention_heads:

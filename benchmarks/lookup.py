@@ -8,7 +8,7 @@ precursors, within 0.1 Da, within 10 ppm of the query's. Figures of the first hi
 bits) to the true molecule, and on Known how often it is the same molecule, beside how often that one is in the window.
 "nearest precursor" looks at no peak. Tests: Wilcoxon on the queries and a paired bootstrap over molecules, since spectra of
 one molecule are not independent; two-way analysis of variance with Tukey across sets. The time per query is of an open
-search in all references on one thread, all contenders in the same run, vectors and indices of references made before.
+search in all references on one processor, all contenders in the same run, what concerns references alone made before.
 """
 
 from __future__ import annotations

@@ -167,9 +167,11 @@ def two_way_anova(cells: Mapping[tuple[str, str], npt.ArrayLike]) -> TwoWayTest:
     for axis, name in enumerate(("system", "set")):
         table[name] = np.repeat([cell[axis] for cell in cells], repeats)
     rows = anova.anova_lm(formula.ols("value ~ C(system) * C(set)", data=table).fit(), typ=2)
-    effects = [Effect(float(row.F), float(row.df), float(row["PR(>F)"])) for _, row in rows.iterrows()]
+    system, of_set, interaction = (
+        Effect(float(row.F), float(row.df), float(row["PR(>F)"])) for _, row in rows.iloc[:3].iterrows()
+    )
     tukey = _library("scipy.stats").tukey_hsd(*values.values())
-    return TwoWayTest(*effects[:3], _pairs(list(values), tukey.pvalue))
+    return TwoWayTest(system, of_set, interaction, _pairs(list(values), tukey.pvalue))
 
 
 def _library(name: str) -> Any:

@@ -21,6 +21,8 @@ COLOURS = (BLUE, ORANGE, GREEN, "#6b4fa0", "#8a5a00", GREY)
 LINES = ("-", "--", ":")
 BOX = {"showfliers": False, "patch_artist": True, "widths": 0.62, "medianprops": {"color": "black"}}
 PERCENTS = (5, 25, 50, 75, 95)
+QUANTITIES = (("m/z (Th)", 1000.0), ("intensity (base peak 1)", 1.0))
+ERROR_TICKS = (0.0, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0, 1000.0)
 
 
 def plot_property_scores(
@@ -114,7 +116,7 @@ def plot_data_size(
 
 def plot_reconstruction(
     errors: Mapping[str, Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]]],
-    notes: Mapping[str, str] | None = None,
+    notes: Mapping[str, tuple[str, str]] | None = None,
 ) -> Figure:
     """Absolute errors of reconstructed peaks: box from the 25th to the 75th percentile, whiskers from the 5th to the 95th.
 
@@ -123,7 +125,7 @@ def plot_reconstruction(
     Args:
         errors: by set ("Known"), by kind of peak ("masked"): errors of m/z in Th and of intensity relative to the base
             peak, one per peak.
-        notes: by set, written above its boxes, such as the stars of a test.
+        notes: by set, written below its name in the panels of m/z and of intensity, such as the stars of a test.
 
     Raises:
         FigureError: nothing to draw.
@@ -135,42 +137,38 @@ def plot_reconstruction(
     with style():
         figure = new_figure(6.4, 3.2)
         panels = figure.subplots(1, 2)
-        quantities = (("m/z (Th)", 1e-3, (0.0, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)),)
-        quantities += (("intensity (base peak 1)", 1e-3, (0.0, 1e-3, 1e-2, 0.1, 1.0)),)
-        for column, (axes, (quantity, step, ticks)) in enumerate(zip(panels, quantities, strict=True)):
+        for column, (axes, (quantity, top)) in enumerate(zip(panels, QUANTITIES, strict=True)):
+            ticks = [tick for tick in ERROR_TICKS if tick <= top]
             for group, by_kind in enumerate(errors.values()):
                 for number, kind in enumerate(kinds):
                     if kind in by_kind:
-                        place = group + (number - (len(kinds) - 1) / 2) * 0.36
-                        _error_box(
-                            axes, _finite(by_kind[kind][column]), place, COLOURS[number % len(COLOURS)]
-                        )
-            axes.set_yscale("symlog", linthresh=step)
+                        place = group + (number - (len(kinds) - 1) / 2) * 0.8 / len(kinds)
+                        values = _finite(by_kind[kind][column])
+                        _error_box(axes, values, place, 0.68 / len(kinds), COLOURS[number % len(COLOURS)])
+            axes.set_yscale("symlog", linthresh=ERROR_TICKS[1])
             axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
             axes.minorticks_off()
-            axes.set_ylim(-step / 4, 1.6 * ticks[-1] if column else 1200)
-            axes.set_xticks(range(len(errors)), _titles(errors, notes))
+            axes.set_ylim(-ERROR_TICKS[1] / 4, 1.6 * top)
+            axes.set_xticks(range(len(errors)), _titles(errors, notes, column))
             axes.set_xlim(-0.6, len(errors) - 0.4)
             axes.set_ylabel(f"absolute error of {quantity}")
         for number, kind in enumerate(kinds):
-            panels[0].plot(
-                [], [], "s", color=COLOURS[number % len(COLOURS)], alpha=0.55, label=f"{kind} peaks"
-            )
-        panels[0].legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=len(kinds))
+            panels[0].plot([], [], "s", color=COLOURS[number % len(COLOURS)], alpha=0.55, label=kind)
+        figure.legend(fontsize=8, loc="outside upper left", ncols=len(kinds))
     return figure
 
 
-def _error_box(axes: Any, values: npt.NDArray[np.float64], place: float, colour: str) -> None:
+def _error_box(axes: Any, values: npt.NDArray[np.float64], place: float, width: float, colour: str) -> None:
     if not values.size:
         return
     low, first, median, third, high = np.percentile(values, PERCENTS)
     stats = {"whislo": low, "q1": first, "med": median, "q3": third, "whishi": high}
-    box = axes.bxp([stats], positions=[place], **{**BOX, "widths": 0.3})
+    box = axes.bxp([stats], positions=[place], **{**BOX, "widths": width})
     box["boxes"][0].set(facecolor=colour, alpha=0.55)
 
 
-def _titles(errors: Mapping[str, Any], notes: Mapping[str, str] | None) -> list[str]:
-    return [f"{name}\n{notes[name]}" if notes and name in notes else name for name in errors]
+def _titles(errors: Mapping[str, Any], notes: Mapping[str, tuple[str, str]] | None, column: int) -> list[str]:
+    return [f"{name}\n{notes[name][column]}" if notes and name in notes else name for name in errors]
 
 
 def _finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -70,12 +70,13 @@ def test_reconstruction_errors_of_both_quantities_by_set_and_kind(tmp_path: Path
         name: {kind: (np.arange(100.0), np.linspace(0, 1, 100)) for kind in ("masked", "unmasked")}
         for name in "ab"
     }
-    figure = plot_reconstruction(errors, {"a": "****"})
+    figure = plot_reconstruction(errors, {"a": ("****", "ns")})
     mz, intensity = figure.axes
     assert len(mz.patches) == len(intensity.patches) == 4
     assert [label.get_text() for label in mz.get_xticklabels()] == ["a\n****", "b"]
+    assert [label.get_text() for label in intensity.get_xticklabels()] == ["a\nns", "b"]
     assert mz.get_yscale() == intensity.get_yscale() == "symlog"
-    assert {"masked peaks", "unmasked peaks"} <= set(texts(figure).splitlines())
+    assert {"masked", "unmasked"} <= set(texts(figure).splitlines())
     assert save_figure(figure, tmp_path / "errors.png").stat().st_size > 5_000
     with pytest.raises(FigureError, match="no errors to draw"):
         plot_reconstruction({"a": {}})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from recipe import (
     take,
     training_arguments,
 )
-from stages import FOLD_KEYS, ExactCollator, load_folds
+from stages import FOLD_KEYS, ExactCollator, Unlabelled, load_folds, load_unlabelled
+from streaming import STREAM_KEYS
 from torch.utils.data import Dataset
 from trainer import EpochTrainer
 from transformers import set_seed
@@ -30,7 +32,7 @@ from msformers.tokenization.dreams import DreamsFeatureExtractor, DreamsPreTrain
 
 STAGE = "pretrain_dreams"
 MODEL_KEYS = ("config",)
-DATA_KEYS = (*FOLD_KEYS, "mask_fraction", "shift_probability", "retention_order")
+DATA_KEYS = (*FOLD_KEYS, *STREAM_KEYS, "mask_fraction", "shift_probability", "retention_order")
 RUN_COLUMNS = ("contributor", "instrument")
 logger = logging.getLogger("msformers.training")
 
@@ -74,6 +76,23 @@ class RunPairs(Dataset):
         return {**pair, "order": order, "epoch": epoch, "index": index}
 
 
+def load_examples(path: Path, data: dict[str, Any], seed: int) -> tuple[Unlabelled, Any, Any]:
+    """The spectra of a recipe, and the examples for training and validation made of them: spectra or pairs.
+
+    Raises:
+        ValueError: pairs are asked for of a stream.
+    """
+    if not data.get("retention_order"):
+        spectra = load_unlabelled(path, data, seed, min_peaks=3)
+        return spectra, spectra.train, SpectrumDataset(spectra.held_out)
+    if data.get("streaming"):
+        raise ValueError("data.retention_order pairs spectra of the whole table; set data.streaming to false")
+    tables = load_folds(path, data, seed, (*RUN_COLUMNS, "retention_time_s"), min_peaks=3, eval_limit=1000)
+    train = SpectrumDataset(tables[0], Augmentation.from_recipe(data.get("augmentation")), seed)
+    pairs = [RunPairs(spectra, seed) for spectra in (train, SpectrumDataset(tables[1]))]
+    return Unlabelled(train, None, EpochTrainer, tables[1]), *pairs
+
+
 def build_collator(
     config: DreamsConfig, extractor: DreamsFeatureExtractor, data: dict[str, Any], seed: int
 ) -> ExactCollator:
@@ -97,17 +116,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     set_seed(recipe.seed)
     config = DreamsConfig(**take(recipe.model, MODEL_KEYS, "model").get("config", {}))
     model, data = DreamsForPreTraining(config), take(recipe.data, DATA_KEYS, "data")
-    extra = (*RUN_COLUMNS, "retention_time_s") if data.get("retention_order") else ()
-    tables = load_folds(args.data, data, recipe.seed, extra, min_peaks=3, eval_limit=1000)
-    augmentation = Augmentation.from_recipe(data.get("augmentation"))
-    train: Any = SpectrumDataset(tables[0], augmentation, recipe.seed)
-    held_out: Any = SpectrumDataset(tables[1])
-    pairs = bool(data.get("retention_order"))
-    if pairs:
-        train, held_out = RunPairs(train, recipe.seed), RunPairs(held_out, recipe.seed)
+    spectra, train, held_out = load_examples(args.data, data, recipe.seed)
     extractor = DreamsFeatureExtractor(config.n_highest_peaks, config.precursor_intensity)
-    by_length = data.get("batch_by_length", True) and not pairs
-    trainer = EpochTrainer(
+    trainer = spectra.trainer(
         model=model,
         args=training_arguments(
             recipe, args.output, eval_strategy="steps", load_best_model_at_end=True, label_names=["mz_labels"]
@@ -116,10 +127,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
         eval_dataset=held_out,
         data_collator=build_collator(config, extractor, data, recipe.seed),
         processing_class=extractor,
-        lengths=tables[0].n_peaks if by_length else None,
+        lengths=spectra.lengths,
     )
     trainer.args.prediction_loss_only = True
-    logger.info("%d training examples, %d validation", len(train), len(held_out))
+    size = "streamed" if data.get("streaming") else len(train)
+    logger.info("training examples: %s, validation: %d", size, len(held_out))
     run(trainer, args.output, args.resume)
     figures = trainer.evaluate()
     finish(recipe, args.output, (trainer.accelerator.unwrap_model(trainer.model), extractor), [figures])

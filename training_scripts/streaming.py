@@ -196,7 +196,11 @@ class PlaceCollator:
 
 
 class StreamTrainer(EpochTrainer):
-    """`EpochTrainer` on a `SpectrumStream`; needs ``training.max_steps`` and ``ignore_data_skip``."""
+    """`EpochTrainer` on a `SpectrumStream`; needs ``training.max_steps``, for a stream has no end."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.args.ignore_data_skip = True  # the stream itself starts at its place
 
     def get_train_dataloader(self) -> DataLoader:
         """A plain loader: the stream itself knows which part is this process's."""

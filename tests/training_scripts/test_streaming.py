@@ -134,3 +134,15 @@ def test_pretraining_on_shards_alone(shards, tmp_path):
             [*settings, "training.dataloader_num_workers=2", "training.max_steps=8"],
             resume=True,
         )
+
+
+def test_dreams_streams_spectra_but_not_pairs(data, tmp_path):
+    settings = [
+        "data.streaming=true",
+        "training.max_steps=1",
+        "training.eval_steps=1",
+        "training.save_steps=1",
+    ]
+    assert np.isfinite(start("pretrain_dreams", data, tmp_path / "run", settings)["eval_loss"])
+    with pytest.raises(ValueError, match="retention_order"):
+        start("pretrain_dreams", data, tmp_path / "no", [*settings, "data.retention_order=true"])

@@ -62,7 +62,9 @@ def embed(
         place = {id(item): i for i, item in enumerate(good)}
         for item in read:
             row = place.get(id(item))
-            yield _answer(item, None if row is None else vectors[row], None if row is None else failed.get(row))
+            yield _answer(
+                item, None if row is None else vectors[row], None if row is None else failed.get(row)
+            )
         count += len(records)
     logger.info("%d spectra in %.1f s, %.1f spectra/s", count, seconds, count / max(seconds, 1e-9))
 

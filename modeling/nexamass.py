@@ -24,6 +24,7 @@ from .mapper import Prior, Temperature
 from .nexamass_config import TINY, NexaMassConfig
 from .outputs import ContrastiveOutput, SpectrumEncoderOutput
 from .registry import register_head, register_model
+from .token_encoder import is_recorded
 
 
 class NexaMassEmbeddings(nn.Module):
@@ -175,34 +176,32 @@ class NexaMassModel(NexaMassPreTrainedModel):
         peaks = self.check_peaks(peaks)
         if features is None:
             raise ValueError("NexaMass reads the features of NexaMassFeatureExtractor; they are missing")
-        recorded = any(
-            kwargs.get(key, getattr(self.config, key))
-            for key in ("output_hidden_states", "output_attentions")
-        )
+        recorded = is_recorded(self.config, kwargs)
         present = peaks[..., 0] > 0 if attention_mask is None else attention_mask.bool()
         extra = {
             "annotation_ids": annotation_ids,
             "annotation_weights": annotation_weights,
             "context_ids": context_ids,
         }
-        hidden, path = self.embeddings(features, present, peak_mask, extra)
-        visible = F.pad(present, (1, 0), value=True)
-        mask = key_mask(visible, hidden.dtype)
-        packing = None if recorded or torch.compiler.is_compiling() else Packing.of(visible)
-        hidden = hidden if packing is None else packing.pack(hidden)
         first_only = pooled_only and not recorded
-        for number, layer in enumerate(self.layers, start=1):
-            last = number == len(self.layers)
-            hidden = layer(hidden, mask, pooled_only=first_only and last, packing=packing)
-        hidden = self.norm(hidden)
-        if packing is not None:
-            hidden = hidden.transpose(0, 1) if first_only else packing.pad_with_zeros(hidden)
+        tokens, path = self.embeddings(features, present, peak_mask, extra)
+        hidden = self._encode(tokens, F.pad(present, (1, 0), value=True), first_only, recorded)
         pooled = hidden[:, 0]
         if self.path_norm is not None and path is not None:
             pooled = self.widen(pooled) + self.path_norm(path)
-        return SpectrumEncoderOutput(
-            last_hidden_state=None if first_only else hidden, pooler_output=pooled
-        )
+        return SpectrumEncoderOutput(last_hidden_state=None if first_only else hidden, pooler_output=pooled)
+
+    def _encode(self, tokens: Tensor, visible: Tensor, first_only: bool, recorded: bool) -> Tensor:
+        """Layers and norm, (B, 1 + N, d) to the same or, `first_only`, (B, 1, d); filler is left out where it can be."""
+        mask = key_mask(visible, tokens.dtype)
+        packing = None if recorded or torch.compiler.is_compiling() else Packing.of(visible)
+        hidden = tokens if packing is None else packing.pack(tokens)
+        for layer in self.layers[:-1]:
+            hidden = layer(hidden, mask, packing=packing)
+        hidden = self.norm(self.layers[-1](hidden, mask, pooled_only=first_only, packing=packing))
+        if packing is None:
+            return hidden
+        return hidden.transpose(0, 1) if first_only else packing.pad_with_zeros(hidden)
 
 
 class ProjectionMlp(nn.Module):
@@ -228,7 +227,9 @@ def embedding_spread(embeddings: Tensor) -> Tensor:
     return embeddings.float().var(0, unbiased=False).mean().sqrt() * embeddings.shape[-1] ** 0.5
 
 
-@register_head("nexamass", "AutoModelForSpectrumPreTraining", "AutoModelForPreTraining", "AutoModelForSpectrumEmbedding")
+@register_head(
+    "nexamass", "AutoModelForSpectrumPreTraining", "AutoModelForPreTraining", "AutoModelForSpectrumEmbedding"
+)
 class NexaMassForContrastivePreTraining(NexaMassPreTrainedModel):
     """Two views of one spectrum together, other spectra apart, on unit vectors of 192 numbers."""
 

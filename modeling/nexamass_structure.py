@@ -76,13 +76,9 @@ class NexaMassForStructurePrediction(NexaMassPreTrainedModel):
             self.prior.freeze_constants()
 
     def _pooled(self, peaks: Tensor, attention_mask: Tensor | None, inputs: dict[str, Any]) -> Tensor:
-        return self.model(
-            peaks, attention_mask=attention_mask, pooled_only=True, **inputs
-        ).pooler_output
+        return self.model(peaks, attention_mask=attention_mask, pooled_only=True, **inputs).pooler_output
 
-    def encode(
-        self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any
-    ) -> SpectrumEncoding:
+    def encode(self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any) -> SpectrumEncoding:
         """All that the model says of spectra; arguments as in `NexaMassModel`.
 
         Returns:
@@ -100,7 +96,9 @@ class NexaMassForStructurePrediction(NexaMassPreTrainedModel):
         logits = self.fingerprint_head(pooled)
         return logits if self.prior is None else logits + self.prior.log_odds
 
-    def get_spectrum_features(self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any) -> Tensor:
+    def get_spectrum_features(
+        self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any
+    ) -> Tensor:
         """Fingerprint path: (B, bits) to compare with molecules by cosine: probabilities, or evidence against the prior."""
         pooled = self._pooled(peaks, attention_mask, inputs)
         if self.prior is None:
@@ -110,7 +108,9 @@ class NexaMassForStructurePrediction(NexaMassPreTrainedModel):
     def get_molecule_features(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Fingerprint path: bits (B, bits) of molecules as tokens of `MorganTokenizer`, int64 (B, L)."""
         size = self.config.fingerprint_size
-        return multi_hot(input_ids, attention_mask, size, N_SPECIAL).to(self.fingerprint_head.bits.weight.dtype)
+        return multi_hot(input_ids, attention_mask, size, N_SPECIAL).to(
+            self.fingerprint_head.bits.weight.dtype
+        )
 
     encode_molecules = get_molecule_features
 
@@ -118,7 +118,9 @@ class NexaMassForStructurePrediction(NexaMassPreTrainedModel):
         """Bits are compared as they are."""
         return encoded
 
-    def get_query_features(self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any) -> Tensor:
+    def get_query_features(
+        self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any
+    ) -> Tensor:
         """Projection path: spectra as unit vectors (B, projection_size)."""
         return F.normalize(self.query_projection(self._pooled(peaks, attention_mask, inputs)), dim=-1)
 

@@ -47,7 +47,9 @@ def contrastive_figures(
     sums, batches = torch.zeros(3), 0
     for start in range(0, len(dataset) - 1, batch_size):
         batch = collator([dataset[i] for i in range(start, min(start + batch_size, len(dataset)))])
-        output = model(**{k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()})
+        output = model(
+            **{k: v.to(model.device) if isinstance(v, torch.Tensor) else v for k, v in batch.items()}
+        )
         first, second = output.embeddings.chunk(2)
         found = (first @ second.T).argmax(1).cpu() == torch.arange(len(first))
         sums += torch.stack([output.loss.cpu(), output.spread.cpu(), found.float().mean()])

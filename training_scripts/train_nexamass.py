@@ -107,7 +107,9 @@ def build_trainer(
     dataset = SpectrumDataset(train, merging, recipe.seed)
     trainer = EpochTrainer(
         model=add_lora(model, recipe.lora, "model") if recipe.lora else model,
-        args=training_arguments(recipe, output, eval_strategy="steps", label_names=["fingerprints"], **choice),
+        args=training_arguments(
+            recipe, output, eval_strategy="steps", label_names=["fingerprints"], **choice
+        ),
         train_dataset=dataset,
         eval_dataset=dataset,
         data_collator=collator,

@@ -48,7 +48,5 @@ class ViewsCollator:
         if self.augmentation is None:
             return item
         rng = np.random.default_rng([self.seed, 6 + view, item["epoch"], item["index"]])
-        mz, intensity, precursor = self.augmentation(
-            item["mz"], item["intensity"], item["precursor_mz"], rng
-        )
+        mz, intensity, precursor = self.augmentation(item["mz"], item["intensity"], item["precursor_mz"], rng)
         return item | {"mz": mz, "intensity": intensity, "precursor_mz": precursor}

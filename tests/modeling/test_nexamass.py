@@ -152,13 +152,19 @@ class TestLosses:
         assert embedding_spread(torch.cat([corners, -corners])) == pytest.approx(1.0)
 
     def test_contrastive_loss_prefers_equal_views(self) -> None:
-        one = torch.nn.functional.normalize(torch.randn(8, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
-        assert contrastive_loss(torch.cat([one, one]), 0.1) < contrastive_loss(torch.cat([one, one.flip(0)]), 0.1)
+        one = torch.nn.functional.normalize(
+            torch.randn(8, 16, generator=torch.Generator().manual_seed(0)), dim=-1
+        )
+        assert contrastive_loss(torch.cat([one, one]), 0.1) < contrastive_loss(
+            torch.cat([one, one.flip(0)]), 0.1
+        )
         with pytest.raises(ValueError, match="even batch, got 3"):
             contrastive_loss(one[:3], 0.1)
 
     def test_equal_molecules_are_no_negatives(self) -> None:
-        one = torch.nn.functional.normalize(torch.randn(2, 16, generator=torch.Generator().manual_seed(0)), dim=-1)
+        one = torch.nn.functional.normalize(
+            torch.randn(2, 16, generator=torch.Generator().manual_seed(0)), dim=-1
+        )
         same = torch.cat([one[:1], one[:1]])
         twice = torch.cat([same, same])
         assert contrastive_loss(twice, 0.1, torch.tensor([7, 7])) == pytest.approx(0.0, abs=1e-6)

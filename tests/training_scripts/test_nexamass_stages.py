@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 import pytest
 import torch
@@ -57,7 +56,12 @@ def test_pre_training_reports_collapse_and_hands_its_encoder_on(data, tmp_path):
     changes = [
         f"model.checkpoint={tmp_path}/pre/model",
         "model.config={fingerprint_hidden: 8, query_hidden: 8, target_hidden: 8, projection_size: 8}",
-        *("training.max_steps=1", "training.eval_steps=1", "training.save_steps=1", "training.learning_rate=0.0"),
+        *(
+            "training.max_steps=1",
+            "training.eval_steps=1",
+            "training.save_steps=1",
+            "training.learning_rate=0.0",
+        ),
     ]
     start("train_nexamass", data, tmp_path / "structure", changes)
     before, after = (

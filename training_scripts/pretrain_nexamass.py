@@ -75,9 +75,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     choice = {"metric_for_best_model": "loss", "greater_is_better": False, "load_best_model_at_end": True}
     trainer = spectra.trainer(
         model=model,
-        args=training_arguments(
-            recipe, args.output, eval_strategy="steps", ignore_data_skip=bool(data.get("streaming")), **choice
-        ),
+        args=training_arguments(recipe, args.output, eval_strategy="steps", **choice),
         train_dataset=spectra.train,
         eval_dataset=SpectrumDataset(spectra.held_out),
         data_collator=collator,

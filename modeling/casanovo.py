@@ -20,41 +20,16 @@ from transformers.utils.output_capturing import capture_outputs
 from .base import SpectrumPreTrainedModel
 from .casanovo_config import TINY, CasanovoConfig
 from .casanovo_decoder import CasanovoDecoder
-from .casanovo_layers import CasanovoAttention, CasanovoEncoderLayer
+from .casanovo_layers import CasanovoAttention, CasanovoEmbeddings, CasanovoEncoderLayer, grouped
 from .casanovo_rules import SearchRules
 from .casanovo_search import BeamSearch
 from .encoder import key_mask
-from .layers import Packing
 from .outputs import PeptideSearchOutput, PeptideSequencingOutput, SpectrumEncoderOutput
 from .registry import register_head, register_model
 from .sinusoid import Sinusoid
 
-
-class CasanovoEmbeddings(nn.Module):
-    """Peaks to tokens, and the learned token that stands for the spectrum."""
-
-    def __init__(self, config: CasanovoConfig) -> None:
-        super().__init__()
-        size = config.hidden_size
-        self.spectrum = nn.Parameter(torch.randn(1, 1, size))
-        self.mz = Sinusoid(size, 0.001, 1e4)
-        if config.version == "4":
-            self.intensity: nn.Module = nn.Linear(1, size, bias=False)
-        else:
-            self.intensity = Sinusoid(size, 1e-6, 1.0)
-            self.combine = nn.Linear(2 * size, size, bias=False)
-
-    def forward(self, peaks: Tensor, spectrum_token: Tensor) -> Tensor:
-        """Peaks (batch, tokens, 2) float32 to tokens (batch, tokens, d); the learned token where `spectrum_token` is True."""
-        mz, intensity = peaks.unbind(-1)
-        dtype = self.spectrum.dtype
-        if isinstance(self.intensity, Sinusoid):
-            features = torch.cat([self.mz(mz).to(dtype), self.intensity(intensity).to(dtype)], dim=-1)
-            tokens = self.combine(features)
-        else:
-            linear = self.intensity(intensity.unsqueeze(-1).to(dtype))
-            tokens = (self.mz(mz) + linear.float()).to(dtype)
-        return torch.where(spectrum_token.unsqueeze(-1), self.spectrum, tokens)
+# of one pass through the layers on the CPU: larger intermediate results leave its cache
+_TOKENS_AT_ONCE = 2048
 
 
 class CasanovoPreTrainedModel(SpectrumPreTrainedModel):
@@ -173,20 +148,44 @@ class CasanovoModel(CasanovoPreTrainedModel):
             kwargs.get(key, getattr(self.config, key))
             for key in ("output_hidden_states", "output_attentions")
         )
-        packing = None if recorded or torch.compiler.is_compiling() else Packing.of(present.float())
         spectrum_token = torch.zeros_like(present)
         spectrum_token[:, 0] = True
-        if packing is not None:
-            peaks = packing.pack(peaks)
-            spectrum_token = packing.pack(spectrum_token.unsqueeze(-1)).squeeze(-1)
-        states = self.embeddings(peaks, spectrum_token)
-        mask = None if bool(present.all()) else key_mask(present, states.dtype)
-        for layer in self.layers:
-            states = layer(states, mask, packing)
-        if packing is not None:
-            states = packing.pad(states)
-        states = states.masked_fill(~present.unsqueeze(-1), 0.0)
+        if recorded or peaks.device.type != "cpu" or torch.compiler.is_compiling():
+            states = self.encode(peaks, spectrum_token, key_mask(present, self.dtype))
+            states = states.masked_fill(~present.unsqueeze(-1), 0.0)
+        else:
+            states = self.encode_ragged(peaks, spectrum_token, present)
         return SpectrumEncoderOutput(last_hidden_state=states, pooler_output=self.pool(states, present))
+
+    def encode(
+        self,
+        peaks: Tensor,
+        spectrum_token: Tensor,
+        mask: Tensor | None = None,
+        lengths: list[int] | None = None,
+    ) -> Tensor:
+        """Rows (batch, tokens, d) of peaks (batch, tokens, 2); arguments as in embeddings and layers."""
+        states = self.embeddings(peaks, spectrum_token)
+        for layer in self.layers:
+            states = layer(states, mask, lengths)
+        return states
+
+    def encode_ragged(self, peaks: Tensor, spectrum_token: Tensor, present: Tensor) -> Tensor:
+        """The same without padding, some thousand tokens at a time, which the processor's cache can hold.
+
+        Arguments (batch, tokens, 2) and twice (batch, tokens). Attention is computed spectrum by spectrum.
+        """
+        lengths = present.sum(1).tolist()
+        flat, token = peaks[present].unsqueeze(0), spectrum_token[present].unsqueeze(0)
+        first, parts = 0, []
+        for group in grouped(lengths, _TOKENS_AT_ONCE):
+            last = first + sum(group)
+            parts.append(self.encode(flat[:, first:last], token[:, first:last], lengths=group)[0])
+            first = last
+        states = torch.cat(parts)
+        return states.new_zeros(*present.shape, states.shape[-1]).masked_scatter(
+            present.unsqueeze(-1), states
+        )
 
     def pool(self, states: Tensor, present: Tensor) -> Tensor:
         """Vectors (batch, d) of rows (batch, tokens, d) that are 0 where `present` (batch, tokens) is False."""
@@ -272,10 +271,10 @@ class CasanovoForPeptideSequencing(CasanovoPreTrainedModel):
         Raises:
             ValueError: an option is out of range, or the filter is on and the configuration has no residue masses.
         """
+        precursors = self.check_precursors(precursors, self.config, len(peaks))
         rules = SearchRules.of(self.config, **options)
-        memory = self.model(peaks, attention_mask).last_hidden_state
-        precursors = self.check_precursors(precursors, self.config, len(memory))
         search = BeamSearch(self.decoder, rules, num_beams, num_return_sequences)
+        memory = self.model(peaks, attention_mask).last_hidden_state
         return search(memory, _present(peaks, attention_mask), precursors)
 
 

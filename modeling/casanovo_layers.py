@@ -1,8 +1,9 @@
-"""The layers of Casanovo: post-norm encoder layers on packed tokens, post-norm decoder layers with a cache."""
+"""The parts of Casanovo: embeddings of peaks, post-norm encoder layers on padded or ragged batches, post-norm decoder layers with a cache."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,10 +12,39 @@ from torch.nn import functional
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from .casanovo_config import CasanovoConfig
 from .encoder import EncoderMlp
 from .layers import Packing, eager_attention
+from .sinusoid import Sinusoid
 
 KeysValues = tuple[Tensor, Tensor]
+
+
+class CasanovoEmbeddings(nn.Module):
+    """Peaks to tokens, and the learned token that stands for the spectrum."""
+
+    def __init__(self, config: CasanovoConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        self.spectrum = nn.Parameter(torch.randn(1, 1, size))
+        self.mz = Sinusoid(size, 0.001, 1e4)
+        if config.version == "4":
+            self.intensity: nn.Module = nn.Linear(1, size, bias=False)
+        else:
+            self.intensity = Sinusoid(size, 1e-6, 1.0)
+            self.combine = nn.Linear(2 * size, size, bias=False)
+
+    def forward(self, peaks: Tensor, spectrum_token: Tensor) -> Tensor:
+        """Peaks (batch, tokens, 2) float32 to tokens (batch, tokens, d); the learned token where `spectrum_token` is True."""
+        mz, intensity = peaks.unbind(-1)
+        dtype = self.spectrum.dtype
+        if isinstance(self.intensity, Sinusoid):
+            features = torch.cat([self.mz(mz).to(dtype), self.intensity(intensity).to(dtype)], dim=-1)
+            tokens = self.combine(features)
+        else:
+            linear = self.intensity(intensity.unsqueeze(-1).to(dtype))
+            tokens = (self.mz(mz) + linear.float()).to(dtype)
+        return torch.where(spectrum_token.unsqueeze(-1), self.spectrum, tokens)
 
 
 class CasanovoAttention(nn.Module):
@@ -38,7 +68,7 @@ class CasanovoAttention(nn.Module):
         self.o_proj = nn.Linear(size, size)
 
     def keys_values(self, states: Tensor, packing: Packing | None = None) -> KeysValues:
-        """Keys and values (batch, heads, tokens, head_dim) of states (batch, tokens, d), or (1, present, d) with `packing`."""
+        """Keys and values (batch, heads, tokens, head_dim) of states (batch, tokens, d), or packed (1, present, d)."""
         key, value = self.k_proj(states), self.v_proj(states)
         if packing is not None:
             key, value = packing.pad(key), packing.pad(value)
@@ -49,33 +79,32 @@ class CasanovoAttention(nn.Module):
         states: Tensor,
         keys_values: KeysValues,
         attention_mask: Tensor | None = None,
-        packing: Packing | None = None,
+        lengths: list[int] | None = None,
     ) -> tuple[Tensor, Tensor | None]:
         """Attend.
 
         Args:
-            states: the queries, (batch, queries, d), or (1, present, d) with `packing`.
+            states: the queries, (batch, queries, d).
             keys_values: as `keys_values` gives them.
             attention_mask: additive, broadcastable to (batch, heads, queries, keys).
-            packing: how the batch was packed.
+            lengths: the one row of the batch holds sequences of these lengths, which do not see each other.
 
         Returns:
-            states of the same shape; the weights (batch, heads, queries, keys) or None (fused attention).
+            states of the same shape; the weights (batch, heads, queries, keys) or None (fused attention, or `lengths`).
         """
-        query = self.q_proj(states)
-        attend: Callable[..., tuple[Tensor, Tensor | None]] = ALL_ATTENTION_FUNCTIONS.get_interface(
-            self.config._attn_implementation, eager_attention
-        )
-        output, weights = attend(
+        attend: Callable[..., tuple[Tensor, Tensor | None]] = partial(
+            ALL_ATTENTION_FUNCTIONS.get_interface(self.config._attn_implementation, eager_attention),
             self,
-            self._heads(query if packing is None else packing.pad(query)),
-            *keys_values,
-            attention_mask,
             dropout=self.config.attention_dropout if self.training else 0.0,
             scaling=self.scaling,
         )
-        output = output.flatten(2)
-        return self.o_proj(output if packing is None else packing.pack(output)), weights
+        triple = self._heads(self.q_proj(states)), *keys_values
+        if lengths is None:
+            output, weights = attend(*triple, attention_mask)
+        else:
+            sequences = zip(*(states.split(lengths, dim=2) for states in triple), strict=True)
+            output, weights = torch.cat([attend(*one, None)[0] for one in sequences], dim=1), None
+        return self.o_proj(output.flatten(2)), weights
 
     def _heads(self, states: Tensor) -> Tensor:
         return states.unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
@@ -97,11 +126,11 @@ class CasanovoEncoderLayer(GradientCheckpointingLayer):
         self.dropout: float = config.hidden_dropout
 
     def forward(
-        self, states: Tensor, attention_mask: Tensor | None = None, packing: Packing | None = None
+        self, states: Tensor, attention_mask: Tensor | None = None, lengths: list[int] | None = None
     ) -> Tensor:
         """(batch, tokens, d) to the same; arguments as in `CasanovoAttention`."""
-        keys_values = self.attention.keys_values(states, packing)
-        attended, _ = self.attention(states, keys_values, attention_mask, packing)
+        keys_values = self.attention.keys_values(states)
+        attended, _ = self.attention(states, keys_values, attention_mask, lengths)
         states = self.attention_norm(states + self._drop(attended))
         return self.mlp_norm(states + self._drop(self.mlp(states)))
 
@@ -182,3 +211,13 @@ class CasanovoDecoderLayer(GradientCheckpointingLayer):
 
     def _drop(self, states: Tensor) -> Tensor:
         return functional.dropout(states, self.dropout, self.training)
+
+
+def grouped(lengths: list[int], limit: int) -> list[list[int]]:
+    """Consecutive lengths in groups whose sum is at most `limit`, or of a single one."""
+    groups: list[list[int]] = []
+    for length in lengths:
+        if not groups or sum(groups[-1]) + length > limit:
+            groups.append([])
+        groups[-1].append(length)
+    return groups

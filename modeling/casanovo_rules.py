@@ -72,7 +72,7 @@ class SearchRules:
         if 0 < tolerance < math.inf and not config.residue_masses:
             raise ValueError(
                 "the precursor filter needs residue masses, which this checkpoint's configuration lacks; set "
-                "config.residue_masses = tokenizer.masses, or give precursor_tolerance=0"
+                "config.residue_masses = tokenizer.masses.tolist(), or give precursor_tolerance=0"
             )
         return cls(
             version=config.version,
@@ -186,6 +186,7 @@ class Found:
             worst = min(reversed(self.hypotheses), key=lambda hypothesis: hypothesis.score)
             self.hypotheses.remove(worst)
 
-    def best(self, count: int) -> list[Hypothesis]:
-        """The `count` best, best first."""
-        return sorted(self.hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
+    def best(self, count: int, stop: int) -> list[Hypothesis]:
+        """The `count` best, best first; of these, what goes on behind a stop token is no peptide and is left out."""
+        ranked = sorted(self.hypotheses, key=lambda hypothesis: -hypothesis.score)[:count]
+        return [hypothesis for hypothesis in ranked if stop not in hypothesis.tokens]

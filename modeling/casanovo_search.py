@@ -95,8 +95,6 @@ class BeamSearch:
         """
         rules, decoder = self.rules, self.decoder
         found = [Found(self.beams, rules.version != "4") for _ in memory]
-        if not found:
-            return self._output(found)
         spectra = torch.arange(len(memory), device=memory.device)
         state = decoder.begin(memory, memory_present)
         logits = decoder.step(state, decoder.precursor_token(precursors)).float()
@@ -171,7 +169,7 @@ class BeamSearch:
             found[spectra[row]].add(Hypothesis(score, tuple(ids[:-1] if stopped else ids), residues))
 
     def _output(self, found: list[Found]) -> PeptideSearchOutput:
-        ranked = [one.best(self.count) for one in found]
+        ranked = [one.best(self.count, self.rules.stop) for one in found]
         flat = list(chain.from_iterable(ranked))
         lengths = [len(hypothesis.tokens) for hypothesis in flat]
         sequences = np.zeros((len(flat), max(lengths, default=0)), dtype=np.int64)

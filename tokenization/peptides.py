@@ -123,7 +123,7 @@ class PeptideTokenizer(PreTrainedTokenizer):
                 return token
             if name.casefold() == tag.casefold().removeprefix("u:"):
                 return token
-        piece = f"{letter}[{tag}]" if tag else letter
+        piece = f"{letter}[{tag}]{'' if letter else '-'}" if tag else letter
         choice = ", ".join(self.proforma(token) for token in known.values()) or "none of this residue"
         raise ValueError(
             f"peptide {peptide!r}: {piece!r} is not in the vocabulary; of this kind it has {choice}"
@@ -211,8 +211,11 @@ def _pieces(peptide: str) -> Sequence[tuple[str, str]]:
     """(letter, modification) of every residue; the letter is "" for a modification of the N-terminus."""
     bare = re.sub(r"\[[^\]]*\]", "", peptide)
     if re.search(r"\d", bare):
-        parts = [_old_parts(piece) for piece in _OLD_PIECES.split(peptide)]
-        return [(letter, f"{shift:+g}" if shift else "") for letter, shift in parts]
+        try:
+            parts = [_old_parts(piece) for piece in _OLD_PIECES.split(peptide)]
+        except ValueError as error:
+            raise ValueError(f"peptide {peptide!r}: {error}") from None
+        return [(letter, f"{shift:+.6f}" if shift else "") for letter, shift in parts]
     parsed = parse_peptide(peptide)
     tags: dict[int, list[str]] = {}
     for modification in parsed.modifications:

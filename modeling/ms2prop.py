@@ -56,7 +56,7 @@ class MS2PropConfig(PropertyConfig):
     attention_dropout: float = 0.1
     layer_norm_eps: float = 1e-5
     n_highest_peaks: int = 64
-    initializer_range: float = 1.0
+    initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         if self.hidden_size % self.num_attention_heads:

@@ -71,9 +71,9 @@ def test_it_learns_descriptors() -> None:
     values = [descriptors(smiles) for smiles in ("CC(=O)Nc1ccc(O)cc1", "OC(=O)c1ccccc1O")]
     net.fit_property_scale(values, DESCRIPTOR_NAMES)
     batch = {**MS2PropFeatureExtractor()(SPECTRA), "property_values": torch.tensor(np.stack(values))}
-    optimizer = torch.optim.AdamW(net.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-2)
     losses = []
-    for _ in range(30):
+    for _ in range(40):
         loss = net(**batch).loss
         optimizer.zero_grad()
         loss.backward()

@@ -9,24 +9,24 @@ from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Any
 
-import numpy as np
-
-from ..spectra.adducts import AdductTable
 from ..spectra.masses import FormulaError, parse_formula
 from ..spectra.spectrum import Problem, Spectrum
 from .encode import embed_spectra, runtime
 from .inputs import as_spectrum, why
+from .options import SearchOptions
 from .retrieval.bank import MoleculeBank
+from .retrieval.confidence import UNCALIBRATED, Calibration
 from .retrieval.evidence import FragmentEvidence
-from .retrieval.precursor import AdductPolicy, polarity, read_precursor
-from .retrieval.query import Candidate, Query, Ranking, Search
-from .retrieval.rerank import rerank
+from .retrieval.precursor import polarity, read_precursor
+from .retrieval.query import Candidate, Query
+from .retrieval.verdict import Judge, Verdict
 
 logger = logging.getLogger(__name__)
 
 STATUSES = {
     "ok": "candidates were ranked",
     "assumed_adduct": "candidates were ranked under an adduct that the file does not state",
+    "abstained": "candidates were ranked, and none is sure enough to be the answer",
     "no_candidates": "no molecule of the bank is allowed by mass or formula",
     "unreadable": "the record is no spectrum",
     "too_few_peaks": "fewer peaks than asked for",
@@ -42,39 +42,6 @@ STATUSES = {
 RANKED = ("rank", "smiles", "formula", "inchikey", "score", "gap", "mass_error_ppm")
 
 
-@dataclass(frozen=True, slots=True)
-class SearchOptions:
-    """How to search.
-
-    Attributes:
-        search: "mass" (precursor and adduct), "formula" (the spectrum's formula) or "open" (the whole bank).
-        top_k: candidates per spectrum.
-        ppm: tolerance around the precursor m/z.
-        adducts: for spectra without adduct: "assume", "common", "require" or an adduct; see `read_precursor`.
-        adduct_table: the known adducts, by default those of the package.
-        min_peaks: spectra with fewer peaks are reported and not searched.
-        evidence_depth: best candidates that are cut into fragments and ranked again, where the checkpoint knows how; 0 = none.
-    """
-
-    search: Search = "mass"
-    top_k: int = 10
-    ppm: float = 10.0
-    adducts: AdductPolicy = "assume"
-    adduct_table: AdductTable | None = None
-    min_peaks: int = 1
-    evidence_depth: int = 200
-
-    def __post_init__(self) -> None:
-        if self.search not in ("mass", "formula", "open"):
-            raise ValueError(f"search {self.search!r} is none of mass, formula, open")
-        if self.top_k < 1 or not self.ppm > 0.0:
-            raise ValueError(f"top_k must be at least 1 and ppm above 0, got {self.top_k} and {self.ppm}")
-
-    def depth(self, evidence: FragmentEvidence | None) -> int:
-        """Candidates to rank by embedding."""
-        return self.top_k if evidence is None else max(self.top_k, self.evidence_depth)
-
-
 @dataclass(slots=True)
 class Annotation:
     """The answer for one record of the input.
@@ -85,6 +52,10 @@ class Annotation:
         precursor_mz, adduct, ion_mode: what the search used; adduct is None if unknown or if several were tried.
         n_candidates: molecules that were ranked.
         candidates: the best of them.
+        confidence_band: "high", "medium" or "low" by the probability of the first; "uncalibrated"; None without candidates.
+        confidence_note: why it is uncalibrated, "" if it is not.
+        ambiguity: "unique", "few" or "many" candidates as good as the first (within 0.03 of its score).
+        set_size: candidates in the set that holds the truth with the chance asked for; None if uncalibrated.
         spectrum: the record itself, None if unreadable.
     """
 
@@ -97,6 +68,10 @@ class Annotation:
     ion_mode: str | None = None
     n_candidates: int = 0
     candidates: list[Candidate] = field(default_factory=list)
+    confidence_band: str | None = None
+    confidence_note: str = ""
+    ambiguity: str | None = None
+    set_size: int | None = None
     path: str | None = None
     line: int | None = None
     spectrum: Spectrum | None = None
@@ -108,6 +83,7 @@ class Annotation:
 
     def _row(self, candidate: Candidate | None) -> dict[str, Any]:
         found = asdict(candidate) if candidate else dict.fromkeys(Candidate.__dataclass_fields__)
+        del found["row"]
         return {
             "index": self.index,
             "native_id": self.native_id,
@@ -117,6 +93,10 @@ class Annotation:
             "status": self.status,
             "reason": self.reason,
             **found,
+            "confidence_band": self.confidence_band,
+            "confidence_note": self.confidence_note,
+            "ambiguity": self.ambiguity,
+            "set_size": self.set_size,
         }
 
 
@@ -128,6 +108,7 @@ def annotate(
     options: SearchOptions | None = None,
     *,
     evidence: FragmentEvidence | None = None,
+    calibration: Calibration | None = None,
     batch_size: int = 64,
     block: int = 1024,
 ) -> Iterator[Annotation]:
@@ -140,28 +121,35 @@ def annotate(
         bank: candidates; `MoleculeBank.check_model` should have passed.
         options: how to search.
         evidence: orders the best candidates again by what their fragments explain.
+        calibration: turns scores into probabilities and candidate sets, for the kinds of search it covers.
         batch_size: spectra per forward pass.
         block: spectra read ahead, so that those of similar length share a batch.
+
+    Raises:
+        DecodeError: the model does not have the path that the options ask for.
+        CalibrationError: the options may hold answers back, and no calibration covers this kind of search.
 
     Yields:
         As many annotations as there are records; a record that cannot be searched has a status that says why.
     """
     options = options or SearchOptions()
+    judge = Judge(model, bank, options, evidence, calibration)
     seconds, count, stream = 0.0, 0, iter(spectra)
-    how = "embedding and fragment evidence" if options.depth(evidence) > options.top_k else "embedding"
+    how = "embedding" if judge.evidence is None else "embedding and fragment evidence"
     logger.info("annotating by %s, %d molecules, %s", how, len(bank), runtime(model))
     while records := list(islice(stream, block)):
         start = time.perf_counter()
         plans = [plan(record, bank, options, count + i) for i, record in enumerate(records)]
         wanted = [(annotation, query) for annotation, query in plans if query is not None]
-        vectors, failed = embed_spectra([_of(a) for a, _ in wanted], model, processor, batch_size)
+        asked = [_of(annotation) for annotation, _ in wanted]
+        vectors, failed = embed_spectra(asked, model, processor, batch_size, options.decode)
         for row, reason in failed.items():
             wanted[row][0].status, wanted[row][0].reason = "failed", reason
         good = [row for row in range(len(wanted)) if row not in failed]
         queries = [wanted[row][1] for row in good]
-        rankings = bank.rank(vectors[good], queries, options.depth(evidence)) if good else []
-        for row, ranking in zip(good, rankings, strict=True):
-            finish(wanted[row][0], ranking, vectors[row], options, evidence)
+        rankings = bank.rank(vectors[good], queries, judge.depth) if good else []
+        for row, query, ranking in zip(good, queries, rankings, strict=True):
+            finish(wanted[row][0], judge(ranking, query, asked[row], vectors[row]))
         # reading the file and writing the answers are not counted
         seconds += time.perf_counter() - start
         for annotation, _ in plans:
@@ -209,18 +197,17 @@ def plan(
     return annotation, query
 
 
-def finish(
-    annotation: Annotation,
-    ranking: Ranking,
-    embedding: Any,
-    options: SearchOptions,
-    evidence: FragmentEvidence | None,
-) -> None:
-    """Enter the outcome of a search, ranked again by fragment evidence if there is any."""
-    if evidence is not None and options.evidence_depth > 0:
-        length = float(np.linalg.norm(embedding))
-        ranking = rerank(ranking, annotation.spectrum, length, evidence, options.top_k)
-    annotation.candidates, annotation.n_candidates = ranking.candidates, ranking.n_candidates
+def finish(annotation: Annotation, verdict: Verdict) -> None:
+    """Enter the outcome of a search."""
+    known = verdict.confidence
+    annotation.candidates, annotation.n_candidates = verdict.ranking.candidates, verdict.ranking.n_candidates
+    annotation.confidence_band, annotation.confidence_note = known.band, known.reason
+    annotation.ambiguity, annotation.set_size = known.ambiguity, known.set_size
+    if known.band != UNCALIBRATED and annotation.status == "assumed_adduct":
+        annotation.confidence_note = "if the assumed adduct is right"
+    if verdict.abstained:
+        parts = (verdict.abstained, annotation.reason)
+        annotation.status, annotation.reason = "abstained", "; ".join(part for part in parts if part)
 
 
 def _obstacle(

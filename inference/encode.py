@@ -19,6 +19,10 @@ Floats = npt.NDArray[np.float32]
 NOT_FINITE = "the model gave an embedding that is not finite"
 
 
+class DecodeError(ValueError):
+    """A path from spectra to molecules that a model does not have."""
+
+
 def device_of(model: Any) -> torch.device:
     """Where the model's weights are; the CPU for an object without any."""
     return torch.device(getattr(model, "device", None) or "cpu")
@@ -30,7 +34,36 @@ def runtime(model: Any) -> str:
     return f"device {device_of(model)}, dtype {dtype}, {torch.get_num_threads()} threads"
 
 
-def embed_molecules(smiles: Sequence[str], model: Any, tokenizer: Any, batch_size: int = 256) -> Floats:
+def decode_path(model: Any, decode: str) -> str:
+    """`decode`, if the model has that path; a model that says nothing has the path "fingerprint", its only space.
+
+    Raises:
+        DecodeError: it has not.
+    """
+    paths = getattr(model, "decode_paths", ("fingerprint",))
+    if decode not in paths:
+        name = type(model).__name__
+        raise DecodeError(f"{name} has no path {decode!r}; use --decode {' or '.join(paths)}")
+    return decode
+
+
+def bit_probabilities(model: Any, features: Floats, decode: str = "fingerprint") -> Floats | None:
+    """Chance of each fingerprint bit (B, D) from spectrum features (B, D); None if the features speak of no bits.
+
+    A model with a `prior` gives log-odds against it, one that states its `decode_paths` gives probabilities.
+    """
+    prior = getattr(model, "prior", None)
+    if decode != "fingerprint" or (prior is None and not hasattr(model, "decode_paths")):
+        return None
+    if prior is None:
+        return features
+    logits = features + prior.log_odds.detach().float().cpu().numpy()
+    return np.asarray(1.0 / (1.0 + np.exp(-logits)), dtype=np.float32)
+
+
+def embed_molecules(
+    smiles: Sequence[str], model: Any, tokenizer: Any, batch_size: int = 256, decode: str = "fingerprint"
+) -> Floats:
     """Embeddings of molecules in the space a retrieval model searches.
 
     Args:
@@ -38,15 +71,21 @@ def embed_molecules(smiles: Sequence[str], model: Any, tokenizer: Any, batch_siz
         model: has ``get_molecule_features(input_ids, attention_mask) -> (B, D)``.
         tokenizer: the model's SMILES tokenizer.
         batch_size: molecules per forward pass; molecules of similar length share one.
+        decode: the model's path; "projection" asks ``get_target_features`` instead.
+
+    Raises:
+        DecodeError: the model has no such path.
 
     Returns:
         (n, D) float32 in the order given, rows of unit length. A row that is not finite is zero.
     """
+    projected = decode_path(model, decode) == "projection"
+    features = model.get_target_features if projected else model.get_molecule_features
 
     def forward(rows: list[int]) -> torch.Tensor:
         batch = tokenizer([smiles[row] for row in rows], padding=True, truncation=True, return_tensors="pt")
         ids, mask = batch["input_ids"].to(device_of(model)), batch["attention_mask"].to(device_of(model))
-        return model.get_molecule_features(input_ids=ids, attention_mask=mask)
+        return features(input_ids=ids, attention_mask=mask)
 
     vectors = _by_length(forward, [len(text) for text in smiles], batch_size)
     finite = np.isfinite(vectors).all(axis=1)
@@ -57,7 +96,11 @@ def embed_molecules(smiles: Sequence[str], model: Any, tokenizer: Any, batch_siz
 
 
 def embed_spectra(
-    spectra: Sequence[Spectrum], model: Any, processor: Any, batch_size: int = 64
+    spectra: Sequence[Spectrum],
+    model: Any,
+    processor: Any,
+    batch_size: int = 64,
+    decode: str = "fingerprint",
 ) -> tuple[Floats, dict[int, str]]:
     """Embeddings of spectra; one that fails costs only itself.
 
@@ -66,6 +109,7 @@ def embed_spectra(
         model: a retrieval model (``get_spectrum_features``) or a spectrum encoder (`embeddings` or `pooler_output`).
         processor: the model's feature extractor.
         batch_size: spectra per forward pass; spectra with similar numbers of peaks share one.
+        decode: as in `spectrum_features`.
 
     Returns:
         (n, D) float32 in the order given, as the model gives them; and the reasons of the rows that failed (zeros).
@@ -74,7 +118,8 @@ def embed_spectra(
 
     def forward(rows: list[int]) -> torch.Tensor:
         batch = processor([spectra[row] for row in rows], return_tensors="pt")
-        return spectrum_features(model, {key: value.to(device_of(model)) for key, value in batch.items()})
+        inputs = {key: value.to(device_of(model)) for key, value in batch.items()}
+        return spectrum_features(model, inputs, decode)
 
     def forward_each(rows: list[int]) -> torch.Tensor:
         try:
@@ -92,12 +137,20 @@ def embed_spectra(
     return vectors, failed
 
 
-def spectrum_features(model: Any, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+def spectrum_features(
+    model: Any, inputs: dict[str, torch.Tensor], decode: str = "fingerprint"
+) -> torch.Tensor:
     """(B, D) spectrum embeddings of one batch, from a retrieval model or from a spectrum encoder.
+
+    Args:
+        decode: of a retrieval model, the path; "projection" asks ``get_query_features``.
 
     Raises:
         TypeError: the model has no output that is an embedding of the spectrum.
+        DecodeError: the model has no such path.
     """
+    if decode_path(model, decode) == "projection":
+        return model.get_query_features(**inputs)
     if hasattr(model, "get_spectrum_features"):
         return model.get_spectrum_features(**inputs)
     output = model(**inputs)

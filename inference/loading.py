@@ -16,6 +16,7 @@ from ..modeling.auto import (
     AutoModelForPeptideSequencing,
     AutoModelForSpectrumEmbedding,
 )
+from .retrieval.confidence import Calibration
 from .retrieval.evidence import FragmentEvidence
 
 logger = logging.getLogger(__name__)
@@ -28,12 +29,16 @@ class CheckpointError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A model ready for inference; `tokenizer` is None without a molecule side, `evidence` if the checkpoint has none."""
+    """A model ready for inference.
+
+    `tokenizer` is None without a molecule side, `evidence` and `calibration` if the checkpoint has none.
+    """
 
     model: Any
     processor: Any
     tokenizer: Any
     evidence: FragmentEvidence | None = None
+    calibration: Calibration | None = None
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -65,12 +70,14 @@ def load_retrieval(name: str, device: str = "auto", dtype: str = "float32") -> L
 
     Raises:
         CheckpointError: nothing of that name, or it is no retrieval model.
+        CalibrationError: its ``calibration.json`` is damaged.
     """
     model = _load(AutoModelForMoleculeRetrieval, name, device, dtype)
     with _explained(name, "has no SMILES tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name)
     processor = _processor(name)
-    return Loaded(model, processor, tokenizer, FragmentEvidence.load(name, processor))
+    evidence = FragmentEvidence.load(name, processor)
+    return Loaded(model, processor, tokenizer, evidence, Calibration.load(name))
 
 
 def load_embedder(name: str, device: str = "auto", dtype: str = "float32") -> Loaded:

@@ -17,12 +17,15 @@ from ..modeling.auto import (
     AutoModelForSpectrumEmbedding,
 )
 from ..spectra.spectrum import Problem, Spectrum
-from .annotate import SearchOptions, finish, plan
+from .annotate import finish, plan
 from .encode import NOT_FINITE, spectrum_features
 from .inputs import as_list, as_spectrum
+from .options import SearchOptions
 from .peptides import SequenceOptions
 from .retrieval.bank import MoleculeBank, open_bank
+from .retrieval.confidence import Calibration
 from .retrieval.evidence import FragmentEvidence
+from .retrieval.verdict import Judge
 from .sequence import check_options
 from .sequence import finish as finish_sequencing
 from .sequence import plan as plan_sequencing
@@ -34,7 +37,7 @@ _PLACEHOLDER = {
     "precursor_mz": 200.0,
     "charge": 1,
 }
-_SEARCH = ("top_k", "ppm", "search", "adducts", "adduct_table", "min_peaks", "evidence_depth")
+_SEARCH = tuple(item.name for item in fields(SearchOptions))
 
 
 class SpectrumPipeline(Pipeline):
@@ -76,9 +79,11 @@ class SpectrumPipeline(Pipeline):
             tensors = self.feature_extractor([_PLACEHOLDER], return_tensors="pt")
         return {**tensors, "record": record}
 
-    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+    def _forward(
+        self, input_tensors: dict[str, Any], decode: str = "fingerprint", **parameters: Any
+    ) -> dict[str, Any]:
         record = input_tensors.pop("record")
-        return {"embedding": spectrum_features(self.model, input_tensors).float(), "record": record}
+        return {"embedding": spectrum_features(self.model, input_tensors, decode).float(), "record": record}
 
 
 class SpectrumEmbeddingPipeline(SpectrumPipeline):
@@ -99,7 +104,7 @@ class SpectrumEmbeddingPipeline(SpectrumPipeline):
 
 
 class MoleculeRetrievalPipeline(SpectrumPipeline):
-    """Spectrum to ranked molecules: a list of mappings with rank, smiles, score, gap, mass_error_ppm, status, reason …
+    """Spectrum to ranked molecules: a list of mappings with rank, smiles, score, probability, status, reason …
 
     A spectrum that cannot be searched gives one mapping with rank None, and status and reason.
 
@@ -114,11 +119,13 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
     _load_tokenizer = True
 
     def __init__(self, *args: Any, candidates: object = None, **kwargs: Any) -> None:
+        self.decode = str(kwargs.get("decode", "fingerprint"))
         super().__init__(*args, **kwargs)
         self.bank: MoleculeBank | None = None
         self.evidence = FragmentEvidence.load(self.model.name_or_path, self.feature_extractor)
+        self.calibration = Calibration.load(self.model.name_or_path)
         if candidates is not None:
-            self.bank = open_bank(candidates, self.model, self.tokenizer, progress=False)
+            self.bank = open_bank(candidates, self.model, self.tokenizer, self.decode, progress=False)
 
     def _sanitize_parameters(
         self, candidates: object = None, **parameters: Any
@@ -129,9 +136,10 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
                 f"molecule-retrieval has no parameter {', '.join(unknown)}; known: {', '.join(_SEARCH)}"
             )
         given: dict[str, Any] = dict(parameters)
+        decode = str(parameters.get("decode", self.decode))
         if candidates is not None:
-            given["bank"] = open_bank(candidates, self.model, self.tokenizer, progress=False)
-        return {}, {}, given
+            given["bank"] = open_bank(candidates, self.model, self.tokenizer, decode, progress=False)
+        return {}, {"decode": decode}, given
 
     def postprocess(
         self, model_outputs: dict[str, Any], bank: MoleculeBank | None = None, **parameters: Any
@@ -142,14 +150,15 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
             raise ValueError(
                 "molecule-retrieval needs candidates=: a bank folder, a molecule file or a list of SMILES"
             )
-        options = SearchOptions(**parameters)
+        options = SearchOptions(**({"decode": self.decode} | parameters))
+        judge = Judge(self.model, bank, options, self.evidence, self.calibration)
         annotation, query = plan(model_outputs["record"], bank, options)
         if query is not None and not torch.isfinite(model_outputs["embedding"]).all():
             annotation.status, annotation.reason = "failed", NOT_FINITE
         elif query is not None:
             vectors = model_outputs["embedding"].numpy()
-            ranking = bank.rank(vectors, [query], options.depth(self.evidence))[0]
-            finish(annotation, ranking, vectors[0], options, self.evidence)
+            ranking = bank.rank(vectors, [query], judge.depth)[0]
+            finish(annotation, judge(ranking, query, annotation.spectrum, vectors[0]))
         return annotation.rows()
 
 

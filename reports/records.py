@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..spectra.molecules import MoleculeError, inchikey_block
 from ..spectra.spectrum import Spectrum
@@ -38,6 +38,20 @@ class CandidateLike(Protocol):
     def name(self) -> str: ...  # noqa: D102
     @property
     def explained(self) -> float | None: ...  # noqa: D102
+    @property
+    def exact_mass(self) -> float: ...  # noqa: D102
+    @property
+    def mass_error_da(self) -> float | None: ...  # noqa: D102
+    @property
+    def adduct_compatible(self) -> bool | None: ...  # noqa: D102
+    @property
+    def valid(self) -> bool: ...  # noqa: D102
+    @property
+    def fingerprint_similarity(self) -> float | None: ...  # noqa: D102
+    @property
+    def probability(self) -> float | None: ...  # noqa: D102
+    @property
+    def in_set(self) -> bool | None: ...  # noqa: D102
 
 
 class AnnotationLike(Protocol):
@@ -61,6 +75,14 @@ class AnnotationLike(Protocol):
     def n_candidates(self) -> int: ...  # noqa: D102
     @property
     def candidates(self) -> Sequence[CandidateLike]: ...  # noqa: D102
+    @property
+    def confidence_band(self) -> str | None: ...  # noqa: D102
+    @property
+    def confidence_note(self) -> str: ...  # noqa: D102
+    @property
+    def ambiguity(self) -> str | None: ...  # noqa: D102
+    @property
+    def set_size(self) -> int | None: ...  # noqa: D102
     @property
     def path(self) -> str | None: ...  # noqa: D102
     @property
@@ -87,6 +109,15 @@ class AnnotationRecord:
         name: of the candidate.
         n_candidates: molecules that were ranked for this spectrum.
         explained: share of the fragment intensity that fragments of the candidate explain, 0 to 1; None without evidence.
+        probability: that the candidate is the right one, given that the right one is among the candidates; None if the
+            checkpoint is not calibrated for this kind of search.
+        in_set: whether it is in the candidate set of the chance asked for; set_size: candidates in that set.
+        confidence_band: high, medium or low by the probability of rank 1, or uncalibrated; confidence_note says why.
+        ambiguity: unique, few or many candidates as good as rank 1.
+        exact_mass, mass_error_da: of the candidate, and measured minus expected precursor, in Da.
+        adduct_compatible: whether the candidate can form the ion of the adduct at the precursor m/z.
+        valid: whether RDKit reads the structure.
+        fingerprint_similarity: of predicted and actual fingerprint, Σmin / Σmax; None without fingerprint.
         ion_mode, collision_energy, instrument_type: of the spectrum, the energy in eV.
         known_match: whether the candidate is the structure the file states (first block of the InChIKey);
             None if the file states none.
@@ -109,6 +140,17 @@ class AnnotationRecord:
     name: str | None = None
     n_candidates: int = 0
     explained: float | None = None
+    probability: float | None = None
+    in_set: bool | None = None
+    set_size: int | None = None
+    confidence_band: str | None = None
+    confidence_note: str | None = None
+    ambiguity: str | None = None
+    exact_mass: float | None = None
+    mass_error_da: float | None = None
+    adduct_compatible: bool | None = None
+    valid: bool | None = None
+    fingerprint_similarity: float | None = None
     ion_mode: str | None = None
     collision_energy: float | None = None
     instrument_type: str | None = None
@@ -152,26 +194,32 @@ def records_from(annotation: AnnotationLike) -> list[AnnotationRecord]:
     return [_record(annotation, candidate) for candidate in candidates]
 
 
+_NUMBERS = (
+    *("score", "gap", "mass_error_ppm", "explained", "probability", "exact_mass", "mass_error_da"),
+    "fingerprint_similarity",
+)
+_PLAIN = ("rank", "smiles", "formula", "inchikey", "in_set", "adduct_compatible", "valid")
+
+
 def _record(annotation: AnnotationLike, found: CandidateLike | None) -> AnnotationRecord:
     spectrum = annotation.spectrum
     block = known_block(spectrum)
+    values: dict[str, Any] = {name: getattr(found, name, None) for name in _PLAIN}
+    values |= {name: _number(getattr(found, name, None)) for name in _NUMBERS}
     return AnnotationRecord(
+        **values,
         index=annotation.index,
         native_id=annotation.native_id,
         precursor_mz=_number(annotation.precursor_mz),
         adduct=(found.adduct if found else None) or annotation.adduct,
-        rank=found.rank if found else None,
-        smiles=found.smiles if found else None,
-        formula=found.formula if found else None,
-        inchikey=found.inchikey if found else None,
-        score=_number(found.score) if found else None,
-        gap=_number(found.gap) if found else None,
-        mass_error_ppm=_number(found.mass_error_ppm) if found else None,
         status=annotation.status,
         reason=annotation.reason,
         name=(found.name or None) if found else None,
         n_candidates=annotation.n_candidates,
-        explained=_number(found.explained) if found else None,
+        set_size=annotation.set_size,
+        confidence_band=annotation.confidence_band,
+        confidence_note=annotation.confidence_note or None,
+        ambiguity=annotation.ambiguity,
         ion_mode=annotation.ion_mode,
         collision_energy=_number(spectrum.collision_energy) if spectrum else None,
         instrument_type=spectrum.instrument_type if spectrum else None,

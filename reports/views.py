@@ -132,9 +132,18 @@ def _notes(annotation: AnnotationLike) -> list[str]:
     spectrum = annotation.spectrum
     notes = [text(annotation.reason, 400)] if annotation.reason else []
     notes += [f"Reader: {text(note)}" for note in (spectrum.notes if spectrum is not None else ())]
+    if annotation.confidence_note and annotation.n_candidates != 1:
+        notes.append(f"Confidence {annotation.confidence_band}: {text(annotation.confidence_note, 400)}.")
     if annotation.n_candidates == 1:
         notes.append("Only one molecule of the bank was allowed: the search window chose it, not the score.")
     return notes
+
+
+def confidence(annotation: AnnotationLike) -> str:
+    """Band and probability of the first candidate, such as "high (93 %)"."""
+    band = annotation.confidence_band or "–"
+    sure = annotation.candidates[0].probability if annotation.candidates else None
+    return band if sure is None else f"{band} ({100.0 * sure:.0f} %)"
 
 
 def _card(row: AnnotationRecord, uid: str) -> Card:
@@ -168,6 +177,11 @@ def _facts(annotation: AnnotationLike) -> list[tuple[str, str]]:
         ("peaks", str(len(spectrum)) if spectrum else "0"),
         ("candidates", f"{annotation.n_candidates:,}"),
     ]
+    if annotation.confidence_band is not None:
+        facts.append(("confidence", text(confidence(annotation))))
+        facts.append(("as good as the first", text(annotation.ambiguity or "not known")))
+    if annotation.set_size is not None:
+        facts.append(("in the candidate set", f"{annotation.set_size:,}"))
     if spectrum is not None and spectrum.retention_time is not None:
         facts.insert(5, ("retention time", f"{spectrum.retention_time / 60.0:.2f} min"))
     return facts

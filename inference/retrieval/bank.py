@@ -47,6 +47,7 @@ class MoleculeBank:
         self.folder = Path(folder)
         self.manifest = read_manifest(self.folder)
         self.dim = int(self.manifest["dim"])
+        self.decode = str(self.manifest.get("decode", "fingerprint"))
         self._molecules = MoleculeStore(self.folder / MOLECULES)
         rows = [int(shard["rows"]) for shard in self.manifest["shards"]]
         if sum(rows) != len(self._molecules):
@@ -102,7 +103,7 @@ class MoleculeBank:
         """
         built = self.manifest["model"]
         remedy = f"build a bank with this model (msformers bank build … --model …), or search with {built['name']!r}"
-        now = embed_molecules(PROBES, model, tokenizer)
+        now = embed_molecules(PROBES, model, tokenizer, decode=self.decode)
         stored = np.asarray(self.manifest["probes"], dtype=np.float32)
         if now.shape != stored.shape:
             raise BankError(f"{self.folder}: {self.dim} dimensions, the model has {now.shape[1]}; {remedy}")
@@ -168,17 +169,25 @@ class MoleculeBank:
         for i, query in enumerate(queries):
             if query.search != "open":
                 rows, scores = self._scored(vectors[i], self._allowed(query))
-                rankings[i] = Ranking(self._candidates(rank_rows(scores, rows, top_k), query), len(rows))
+                found = self._candidates(rank_rows(scores, rows, top_k), query)
+                rankings[i] = Ranking(found, len(rows), np.sort(scores)[::-1])
         batch = max(1, min(256, BLOCK_SCORES // 65536))
         for start in range(0, len(opened), batch):
             part = opened[start : start + batch]
             for i, hits in zip(part, rank_open(vectors[part], self._embeddings.blocks(), top_k), strict=True):
-                rankings[i] = Ranking(self._candidates(hits, queries[i]), len(self))
+                best = np.array([hit.score for hit in hits], dtype=np.float32)
+                rankings[i] = Ranking(self._candidates(hits, queries[i]), len(self), best)
         return [ranking for ranking in rankings if ranking is not None]
 
     def count(self, query: Query) -> int:
         """How many molecules a query allows."""
         return len(self) if query.search == "open" else len(self._allowed(query))
+
+    def vectors(self, rows: Sequence[int]) -> Floats:
+        """Unit vectors (n, D) of some rows."""
+        return np.concatenate(
+            [np.empty((0, self.dim), np.float32), *(self._embeddings.read(r, r + 1) for r in rows)]
+        )
 
     def _allowed(self, query: Query) -> npt.NDArray[np.int64]:
         """Rows a query allows, ascending."""
@@ -217,6 +226,8 @@ class MoleculeBank:
                     name=molecule.name,
                     exact_mass=molecule.exact_mass,
                     expected_rank=hit.expected_rank,
+                    row=hit.row,
+                    cosine=hit.score,
                 )
             )
         return candidates
@@ -229,13 +240,15 @@ def _same_formula(text: str, wanted: str) -> bool:
         return False
 
 
-def open_bank(candidates: object, model: Any, tokenizer: Any, **options: Any) -> MoleculeBank:
+def open_bank(
+    candidates: object, model: Any, tokenizer: Any, decode: str = "fingerprint", **options: Any
+) -> MoleculeBank:
     """A bank from whatever names candidates: a `MoleculeBank`, its folder, a molecule file, or a list of SMILES.
 
-    A file or a list is built in a temporary folder. The model is checked against the bank.
+    A file or a list is built in a temporary folder, for the path `decode`. The model is checked against the bank.
 
     Raises:
-        BankError: the folder holds no bank, or the bank belongs to another model.
+        BankError: the folder holds no bank, or the bank belongs to another model or another path.
         SourceError: the file is no molecule file.
     """
     if isinstance(candidates, MoleculeBank):
@@ -246,6 +259,11 @@ def open_bank(candidates: object, model: Any, tokenizer: Any, **options: Any) ->
         folder = Path(candidates)
         bank = MoleculeBank.load(folder.parent if folder.name == MANIFEST else folder)
     else:
-        return MoleculeBank.build(candidates, model, tokenizer, None, **options)  # type: ignore[arg-type]
+        return MoleculeBank.build(candidates, model, tokenizer, None, decode=decode, **options)  # type: ignore[arg-type]
+    if bank.decode != decode:
+        raise BankError(
+            f"{bank.folder}: holds embeddings of the path {bank.decode!r}, not {decode!r}; search with --decode "
+            f"{bank.decode}, or build a bank with --decode {decode}"
+        )
     bank.check_model(model, tokenizer)
     return bank

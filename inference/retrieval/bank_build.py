@@ -8,9 +8,10 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,7 @@ def build_bank(
     name_column: str | None = None,
     overwrite: bool = False,
     progress: bool = True,
+    decode: str = "fingerprint",
 ) -> None:
     """Build a bank in `out_dir`, or finish the one begun there; does nothing if it is finished and from the same input.
 
@@ -67,13 +69,16 @@ def build_bank(
         name_column: of a table; see `read_molecules`.
         overwrite: start anew even if there is a bank, or a part of one.
         progress: show progress bars on standard error.
+        decode: the model's path whose embeddings are kept, "fingerprint" or "projection".
 
     Raises:
         BankError: another bank, or a part of another one, is in `out_dir`; or the source holds no molecule.
         SourceError: the source cannot be read at all.
     """
     files = source_files(source)
-    state = _state(files, model, {"desalt": desalt, "shard_rows": shard_rows, "chunk": chunk})
+    state = _state(
+        files, model, {"desalt": desalt, "shard_rows": shard_rows, "chunk": chunk, "decode": decode}
+    )
     work = out_dir / WORK
     if not _prepare(out_dir, state, overwrite, resumable=files is not None):
         return
@@ -86,8 +91,9 @@ def build_bank(
     _write_problems(work, out_dir)
     if not counts.molecules:
         raise BankError(f"{out_dir}: none of {counts.read} records is a molecule; see {out_dir / PROBLEMS}")
-    _embed_shards(out_dir, saved["rows"], model, tokenizer, batch_size, progress)
-    _write_manifest(out_dir, saved["rows"], counts, state, model, tokenizer)
+    embed = partial(embed_molecules, model=model, tokenizer=tokenizer, batch_size=batch_size, decode=decode)
+    _embed_shards(out_dir, saved["rows"], embed, batch_size, progress)
+    _write_manifest(out_dir, saved["rows"], counts, state, embed(PROBES))
     shutil.rmtree(work)
     logger.info("%d molecules in %s; %d duplicates merged", counts.molecules, out_dir, counts.duplicates)
     if counts.problems:
@@ -160,7 +166,7 @@ def _remove(out_dir: Path) -> None:
 
 
 def _embed_shards(
-    out_dir: Path, rows: list[int], model: Any, tokenizer: Any, batch_size: int, progress: bool
+    out_dir: Path, rows: list[int], embed: Callable[[list[str]], Any], batch_size: int, progress: bool
 ) -> None:
     """Embed the molecules shard by shard, float16 unit vectors; shards that exist are kept."""
     molecules = pq.ParquetFile(out_dir / MOLECULES)
@@ -174,7 +180,7 @@ def _embed_shards(
                 # pieces of a few batches: the bar moves, and molecules of similar length still meet
                 for start in range(0, count, 16 * batch_size):
                     piece = smiles[start : start + 16 * batch_size]
-                    parts.append(embed_molecules(piece, model, tokenizer, batch_size).astype(np.float16))
+                    parts.append(embed(piece).astype(np.float16))
                     bar.update(len(piece))
                 temporary = target.with_suffix(".tmp")
                 save_file({TENSOR: np.concatenate(parts)}, temporary)
@@ -182,7 +188,7 @@ def _embed_shards(
                 fresh += count
             else:
                 bar.update(count)
-    logger.info("embedded %d molecules, %.0f/s (%s)", fresh, rate.of(fresh), runtime(model))
+    logger.info("embedded %d molecules, %.0f/s", fresh, rate.of(fresh))
 
 
 def _write_problems(work: Path, out_dir: Path) -> None:
@@ -195,11 +201,10 @@ def _write_problems(work: Path, out_dir: Path) -> None:
 
 
 def _write_manifest(
-    out_dir: Path, rows: list[int], counts: Counts, state: dict[str, Any], model: Any, tokenizer: Any
+    out_dir: Path, rows: list[int], counts: Counts, state: dict[str, Any], probes: Any
 ) -> None:
     from ... import __version__
 
-    probes = embed_molecules(PROBES, model, tokenizer)
     manifest = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -210,6 +215,7 @@ def _write_manifest(
         "dtype": "float16",
         "normalized": True,
         "score": "cosine",
+        "decode": state["options"]["decode"],
         "counts": asdict(counts),
         "canonical": "RDKit, without stereo, "
         + ("largest fragment neutralised" if state["options"]["desalt"] else "as is"),

@@ -27,9 +27,11 @@ def rerank(ranking: Ranking, spectrum: Any, length: float, evidence: FragmentEvi
     """
     found = ranking.candidates
     if not found or not evidence.applies(spectrum):
-        return Ranking(found[:top_k], ranking.n_candidates)
+        return replace(ranking, candidates=found[:top_k])
     more, explained = evidence.scores(spectrum, [candidate.smiles for candidate in found])
-    scores = np.array([candidate.score for candidate in found]) + more / max(length, 1e-6)
+    scores = (np.array([candidate.score for candidate in found]) + more / max(length, 1e-6)).astype(
+        np.float32
+    )
     candidates = [
         replace(
             found[hit.row],
@@ -39,6 +41,6 @@ def rerank(ranking: Ranking, spectrum: Any, length: float, evidence: FragmentEvi
             gap=hit.gap,
             explained=float(explained[hit.row]),
         )
-        for hit in rank_rows(scores.astype(np.float32), np.arange(len(found)), top_k)
+        for hit in rank_rows(scores, np.arange(len(found)), top_k)
     ]
-    return Ranking(candidates, ranking.n_candidates)
+    return Ranking(candidates, ranking.n_candidates, np.sort(scores)[::-1])

@@ -140,6 +140,8 @@ def _annotate(parser: argparse.ArgumentParser) -> None:
     depth = "best candidates that are ranked again by what their fragments explain; 0: none"
     add("--evidence-depth", type=_not_negative, default=200, metavar="N", help=depth)
     add("--min-peaks", type=_positive, default=1, help="report spectra with fewer peaks, do not search them")
+    _decode(parser)
+    _confidence(parser)
     add(
         "--plot",
         metavar="DIR",
@@ -149,6 +151,22 @@ def _annotate(parser: argparse.ArgumentParser) -> None:
     add("--resume", action="store_true", help="go on after the last complete record of a .jsonl output")
     add("--desalt", action="store_true", help="of a molecule file: keep the largest fragment, neutralised")
     _compute(parser, 64)
+
+
+def _decode(parser: argparse.ArgumentParser) -> None:
+    how = "for a model with two paths: compare fingerprints, or learned projections of spectrum and molecule"
+    parser.add_argument("--decode", choices=("fingerprint", "projection"), default="fingerprint", help=how)
+
+
+def _confidence(parser: argparse.ArgumentParser) -> None:
+    """Options about what an answer is worth; they need a checkpoint that is calibrated."""
+    least = "abstain where the best molecule is less probable than this, 0 to 1"
+    share = "instead: abstain so that about this share of spectra is answered, 0 to 1"
+    level = "chance that the candidate set holds the truth, a level the checkpoint is calibrated for"
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--min-confidence", type=_share, metavar="P", help=least)
+    which.add_argument("--coverage", type=_share, metavar="SHARE", help=share)
+    parser.add_argument("--set-level", type=_share, default=0.9, metavar="P", help=level)
 
 
 def _embed(parser: argparse.ArgumentParser) -> None:
@@ -189,6 +207,7 @@ def _bank_build(parser: argparse.ArgumentParser) -> None:
     add("--workers", type=_positive, default=1, help="processes that canonicalise")
     add("--shard-rows", type=_positive, default=32768, help="molecules per file of embeddings")
     add("--overwrite", action="store_true", help="replace the bank in DIR, finished or not")
+    _decode(parser)
     _compute(parser, 256)
 
 
@@ -215,6 +234,16 @@ def _positive(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
+    return value
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.0 <= value <= 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 

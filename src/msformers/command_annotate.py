@@ -14,8 +14,9 @@ from typing import Any, cast
 from .checkpoints import resolve_checkpoint
 from .cli import UsageError
 from .command_support import input_paths, output_path, set_threads, table_line, with_progress
-from .inference.annotate import STATUSES, Annotation, SearchOptions, annotate
+from .inference.annotate import STATUSES, Annotation, annotate
 from .inference.loading import Loaded, load_retrieval
+from .inference.options import SearchOptions
 from .inference.retrieval.bank import MoleculeBank, open_bank
 from .reports.html import RunInfo, write_report
 from .reports.records import all_records
@@ -53,6 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
         bank,
         options,
         evidence=loaded.evidence,
+        calibration=loaded.calibration,
         batch_size=arguments.batch_size,
     )
     answers = _counted(answers, counts)
@@ -84,6 +86,10 @@ def _options(arguments: argparse.Namespace) -> SearchOptions:
         adduct_table=load_adducts(arguments.adduct_table) if arguments.adduct_table else None,
         min_peaks=arguments.min_peaks,
         evidence_depth=arguments.evidence_depth,
+        decode=arguments.decode,
+        min_confidence=arguments.min_confidence,
+        coverage=arguments.coverage,
+        set_level=arguments.set_level,
     )
 
 
@@ -91,7 +97,7 @@ def _bank(candidates: Path, loaded: Loaded, arguments: argparse.Namespace) -> Mo
     options: dict[str, Any] = {}
     if not candidates.is_dir():
         options = {"desalt": arguments.desalt, "progress": not arguments.quiet}
-    return open_bank(candidates, loaded.model, loaded.tokenizer, **options)
+    return open_bank(candidates, loaded.model, loaded.tokenizer, arguments.decode, **options)
 
 
 def _noting(spectra: Iterable[Spectrum | Problem], problems: list[Problem]) -> Iterator[Spectrum | Problem]:
@@ -123,14 +129,30 @@ def _run_info(
             else arguments.search,
             "adduct where none is stated": arguments.adduct,
             "candidates per spectrum": str(arguments.top_k),
+            "candidate sets": f"hold the truth with a chance of {100 * arguments.set_level:g} %, where calibrated",
+            "answers held back": _held_back(arguments),
         },
     )
 
 
+def _held_back(arguments: argparse.Namespace) -> str:
+    if arguments.coverage is not None:
+        return f"the least sure {100 * (1 - arguments.coverage):g} % of spectra like those of the validation"
+    least = arguments.min_confidence
+    return "none" if least is None else f"those with a probability below {least:g}"
+
+
+def _confidence(answer: Annotation, probability: float | None) -> str:
+    """The probability of a candidate, and whether the answer is held back."""
+    if probability is None:
+        return answer.confidence_band or ""
+    return f"{100 * probability:.0f} %" + (" abstained" if answer.status == "abstained" else "")
+
+
 def _table(answers: Iterable[Annotation]) -> None:
     """A short table on standard output: up to three candidates per spectrum, or the reason why there is none."""
-    widths = (5, 24, 9, 12, 4, 34, 7, 7)
-    titles = ("index", "spectrum", "m/z", "adduct", "rank", "molecule", "score", "ppm")
+    widths = (5, 24, 9, 12, 4, 34, 7, 7, 14)
+    titles = ("index", "spectrum", "m/z", "adduct", "rank", "molecule", "score", "ppm", "confidence")
     sys.stdout.write(table_line(titles, widths))
     for answer in answers:
         mz = "" if answer.precursor_mz is None else f"{answer.precursor_mz:.4f}"
@@ -139,7 +161,8 @@ def _table(answers: Iterable[Annotation]) -> None:
             error = "" if hit.mass_error_ppm is None else f"{round(hit.mass_error_ppm, 1) + 0.0:+.1f}"
             molecule = hit.name or hit.smiles
             cells = (*head, hit.adduct or "", str(hit.rank), molecule, f"{hit.score:.3f}", error)
-            sys.stdout.write(table_line(cells, widths))
+            sure = _confidence(answer, hit.probability)
+            sys.stdout.write(table_line((*cells, sure), widths))
         if not answer.candidates:
             sys.stdout.write(table_line(head, widths[:3]).rstrip() + f"  {answer.status}: {answer.reason}\n")
 

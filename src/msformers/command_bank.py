@@ -31,4 +31,5 @@ def run(arguments: argparse.Namespace) -> None:
         name_column=arguments.name_column,
         overwrite=arguments.overwrite,
         progress=not arguments.quiet,
+        decode=arguments.decode,
     )

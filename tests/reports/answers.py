@@ -21,6 +21,13 @@ class Candidate:
     adduct: str | None = "[M+H]+"
     name: str = ""
     explained: float | None = None
+    exact_mass: float = 194.0804
+    mass_error_da: float | None = 0.0001
+    adduct_compatible: bool | None = True
+    valid: bool = True
+    fingerprint_similarity: float | None = None
+    probability: float | None = None
+    in_set: bool | None = None
 
 
 @dataclass
@@ -34,6 +41,10 @@ class Answer:
     ion_mode: str | None = "positive"
     n_candidates: int = 0
     candidates: list[Candidate] = field(default_factory=list)
+    confidence_band: str | None = None
+    confidence_note: str = ""
+    ambiguity: str | None = None
+    set_size: int | None = None
     path: str | None = "run.mgf"
     line: int | None = 1
     spectrum: Spectrum | None = None

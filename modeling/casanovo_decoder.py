@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,7 @@ class CasanovoDecoder(nn.Module):
         """Project the spectra for every layer, real tokens only; arguments as in `forward`."""
         packing = Packing.of(memory_present.float())
         packed = memory if packing is None else packing.pack(memory)
-        projected = [layer.cross_attention.keys_values(packed, packing) for layer in self.layers]
+        projected = [cast(CasanovoDecoderLayer, layer).memory(packed, packing) for layer in self.layers]
         return DecoderState(projected, key_mask(memory_present, memory.dtype))
 
     def precursor_token(self, precursors: Tensor) -> Tensor:

@@ -177,6 +177,10 @@ class CasanovoDecoderLayer(GradientCheckpointingLayer):
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout: float = config.hidden_dropout
 
+    def memory(self, states: Tensor, packing: Packing | None = None) -> KeysValues:
+        """Keys and values of encoded spectra, as in `CasanovoAttention.keys_values`."""
+        return self.cross_attention.keys_values(states, packing)
+
     def forward(
         self,
         states: Tensor,

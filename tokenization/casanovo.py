@@ -132,7 +132,8 @@ class CasanovoFeatureExtractor(SpectrumFeatureExtractor):
 def near_precursor(mz: Floats, precursor_mz: float, charge: int, tolerance: float) -> npt.NDArray[np.bool_]:
     """Which m/z (n,) are within `tolerance` Th of the precursor in its own or a lower charge state."""
     states = (precursor_mz - HYDROGEN) * charge / np.arange(charge, 0, -1) + HYDROGEN
-    return (np.abs(mz[:, None] - states) <= tolerance).any(axis=1)
+    near: npt.NDArray[np.bool_] = np.abs(mz[:, None] - states) <= tolerance
+    return np.any(near, axis=1)
 
 
 def rooted(intensity: Singles) -> Singles:

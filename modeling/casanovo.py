@@ -23,7 +23,6 @@ from .casanovo_decoder import CasanovoDecoder
 from .casanovo_layers import CasanovoAttention, CasanovoEmbeddings, CasanovoEncoderLayer, grouped
 from .casanovo_rules import SearchRules
 from .casanovo_search import BeamSearch
-from .encoder import key_mask
 from .outputs import PeptideSearchOutput, PeptideSequencingOutput, SpectrumEncoderOutput
 from .registry import register_head, register_model
 from .sinusoid import Sinusoid
@@ -265,7 +264,7 @@ class CasanovoForPeptideSequencing(CasanovoPreTrainedModel):
             peaks: (batch, peaks, 2) float32, attention_mask, precursors: as in `forward`.
             num_beams: beams per spectrum.
             num_return_sequences: peptides per spectrum at most, no more than `num_beams`.
-            options: `min_length`, `max_length` (residues), `precursor_tolerance` (ppm, 0 = no filter), `isotopes`
+            options: `min_length` (residues), `max_length` (tokens), `precursor_tolerance` (ppm, 0 = no filter), `isotopes`
                 (first, last); None or left out = those of the configuration.
 
         Raises:

@@ -47,7 +47,7 @@ class CasanovoConfig(MsFormersConfig):
         max_charge, eos_token_id, n_terminal_token_ids: and `precursor_tolerance`: None for those of the version.
         residue_masses: mass in Da by token id (0 for padding and stop), for the precursor filter; empty = unknown.
         label_smoothing: of the training loss.
-        min_length, max_length: residues of a peptide that the search may report.
+        min_length: fewest residues of a peptide that the search may report. max_length: most tokens, stop included.
         precursor_tolerance: in ppm; peptides outside lose 1 point of score. 0 = no filter, as in casanovo 5.2 and later.
         isotopes: first and last isotope that the precursor may be.
         classification_tasks: names of the classifier's outputs.
@@ -63,7 +63,7 @@ class CasanovoConfig(MsFormersConfig):
     num_hidden_layers: int = 9
     num_attention_heads: int = 8
     intermediate_size: int = 1024
-    hidden_act: str = "relu"
+    hidden_act: Literal["relu", "gelu"] = "relu"
     hidden_dropout: float = 0.0
     attention_dropout: float = 0.0
     layer_norm_eps: float = 1e-5

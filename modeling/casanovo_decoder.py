@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from .casanovo_config import CasanovoConfig
 from .casanovo_layers import CasanovoDecoderLayer, KeysValues, PastTokens
-from .encoder import key_mask
-from .layers import Packing
+from .layers import Packing, key_mask
 from .sinusoid import Sinusoid
 
 # longest wavelength of the position encoding
@@ -30,9 +29,9 @@ class DecoderState:
         self.past = [PastTokens() for _ in memory]
         self.present: Tensor | None = None
 
-    def select(self, spectra: Tensor, rows: Tensor) -> None:
-        """Keep `spectra` (n,) int64 and the beams `rows` (n * beams,) int64; either may repeat."""
-        if spectra.tolist() != list(range(len(self.memory_mask))):
+    def select(self, rows: Tensor, spectra: Tensor | None = None) -> None:
+        """Keep the beams `rows` (n * beams,) int64, which may repeat, and `spectra` (n,), None for all."""
+        if spectra is not None:
             self.memory = [(key[spectra], value[spectra]) for key, value in self.memory]
             self.memory_mask = self.memory_mask[spectra]
         for past in self.past:

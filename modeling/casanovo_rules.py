@@ -28,7 +28,7 @@ class SearchRules:
         version: "4" or "5", of the scores.
         stop: id of the stop token. n_terminal: ids of N-terminal modifications.
         masses: (vocabulary,) float64 in Da by token id, 0 for padding and stop; needed with a `tolerance`.
-        min_length, max_length: residues of a peptide.
+        min_length: fewest residues of a peptide. max_length: most tokens, stop included.
         tolerance: of the precursor in ppm; 0 or infinity switches the filter off.
         isotopes: first and last isotope the precursor may be.
     """
@@ -111,14 +111,14 @@ class SearchRules:
         fits = torch.ones_like(stopped)
         if not self.filters:
             return stopped, discarded, fits
-        fits, too_heavy = self._weigh(tokens, precursors)
+        # in float64, which not every device has
+        fits, too_heavy = (mask.to(tokens.device) for mask in self._weigh(tokens.cpu(), precursors.cpu()))
         too_heavy = too_heavy & ~stopped & ~discarded
         return stopped | too_heavy, discarded, fits & ~too_heavy
 
     def _weigh(self, tokens: Tensor, precursors: Tensor) -> tuple[Tensor, Tensor]:
         """Whether beams match the precursor, and whether they exceed it even with the lightest of further tokens."""
-        masses = self.masses.to(tokens.device)
-        known = masses.clone()
+        known = self.masses.clone()
         known[0] = torch.nan  # padding has no mass: neither does such a peptide match, nor is it too heavy
         behind = (tokens == self.stop).cumsum(-1) > 0
         mass = known[tokens].masked_fill(behind, 0.0).sum(-1) + WATER
@@ -132,7 +132,7 @@ class SearchRules:
 
         matches = (errors(mass).abs() < self.tolerance).any(0)
         exceeds = torch.zeros_like(matches)
-        for loss in masses[masses < 0]:
+        for loss in self.masses[self.masses < 0]:
             exceeds |= (errors(mass + loss) > self.tolerance).all(0)
         return matches, exceeds & ~matches
 

@@ -99,7 +99,7 @@ class BeamSearch:
         state = decoder.begin(memory, memory_present)
         logits = decoder.step(state, decoder.precursor_token(precursors)).float()
         beams = Beams(logits.topk(self.beams, dim=1)[1], logits)
-        state.select(spectra, spectra.repeat_interleave(self.beams))
+        state.select(spectra.repeat_interleave(self.beams))
         for length in range(1, rules.max_length + 1):
             finished, discarded, fits = rules.judge(beams.tokens, precursors[spectra])
             self._collect(beams, finished & ~discarded, fits, spectra.tolist(), found)
@@ -110,7 +110,7 @@ class BeamSearch:
             if len(kept) < len(spectra):
                 spectra, done = spectra[kept], done[kept]
                 beams.select(kept)
-                state.select(kept, self._rows(kept))
+                state.select(self._rows(kept), kept)
             self._advance(beams, state, done)
         return self._output(found)
 
@@ -149,7 +149,7 @@ class BeamSearch:
         beams.extend(parents, tokens, logits, active)
         if self.beams > 1:
             spectra = torch.arange(len(tokens), device=tokens.device)
-            state.select(spectra, (spectra.unsqueeze(1) * self.beams + parents).flatten())
+            state.select((spectra.unsqueeze(1) * self.beams + parents).flatten())
 
     def _collect(
         self, beams: Beams, ended: Tensor, fits: Tensor, spectra: list[int], found: list[Found]

@@ -46,13 +46,14 @@ class Choice:
         return usable(table, self.among, self.min_peaks, self.max_precursor_mz)
 
 
-def open_source(source: str | Path, choice: Choice) -> datasets.IterableDataset:
+def open_source(source: str | Path, choice: Choice, further: Sequence[str] = ()) -> datasets.IterableDataset:
     """Open Parquet shards for streaming.
 
     Args:
         source: a Parquet file; a folder of shards (or one with the table of spectra); a pattern such as
             ``s3://bucket/train-*.parquet``; or the id of a dataset on the Hub, all splits of which are read.
         choice: says which columns are needed.
+        further: columns that are needed too.
 
     Raises:
         ValueError: the source lacks a needed column.
@@ -61,13 +62,13 @@ def open_source(source: str | Path, choice: Choice) -> datasets.IterableDataset:
     splits = load_dataset(**options, streaming=True)
     features = next(iter(splits.values())).features
     filters = [name for name, values in choice.among.items() if values != "all"]
-    missing = [name for name in (*NEEDED, *filters) if name not in features]
+    missing = [name for name in (*NEEDED, *filters, *further) if name not in features]
     if missing:
         raise ValueError(
             f"{source} has no column {', '.join(missing)}; it has {', '.join(features)}. "
             'Without folds or licences set data.train_folds or data.licences to "all"'
         )
-    columns = [*NEEDED, *filters, *(name for name in OPTIONAL if name in features)]
+    columns = [*NEEDED, *filters, *further, *(name for name in OPTIONAL if name in features)]
     splits = load_dataset(**options, streaming=True, columns=columns)
     return (
         datasets.concatenate_datasets(list(splits.values()))
@@ -149,6 +150,10 @@ class SpectrumStream(IterableDataset):
                 raise ValueError(f"no spectrum of the source has {self.choice}")
             place = {"epoch": place["epoch"] + 1}
 
+    def examples(self, table: pa.Table, seed: int, first: int) -> Any:
+        """The chosen rows of a block as a data set of (epoch, index), the first of which has index `first`."""
+        return SpectrumDataset(to_spectra(table), self.augmentation, seed, first)
+
     def _epoch(self, start: dict[str, Any], reader: int, readers: int) -> Iterator[dict[str, Any]]:
         """Examples of one epoch, from place `start` on."""
         epoch, seed = start["epoch"], self.seed + 1_000_003 * reader
@@ -158,7 +163,7 @@ class SpectrumStream(IterableDataset):
         for group in range(start.get("group", 0), -(-len(shards) // self.mixed_shards)):
             chosen = shards[group * self.mixed_shards : (group + 1) * self.mixed_shards]
             for states, table in self._blocks(chosen, sources):
-                spectra = SpectrumDataset(to_spectra(self.choice(table)), self.augmentation, seed, seen)
+                spectra = self.examples(self.choice(table), seed, seen)
                 mixed = np.random.default_rng([seed, 5, epoch, seen]).permutation(len(spectra))
                 place = {"epoch": epoch, "group": group, "seen": seen, "sources": states}
                 for offset in range(skip, len(mixed)):

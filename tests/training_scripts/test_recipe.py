@@ -10,6 +10,8 @@ STAGES = (
     "pretrain_lsm1",
     "train_properties",
     "train_similarity",
+    "train_casanovo",
+    "train_spectrum_classifier",
 )
 
 

@@ -23,6 +23,7 @@ from .casanovo_decoder import CasanovoDecoder
 from .casanovo_layers import CasanovoAttention, CasanovoEmbeddings, CasanovoEncoderLayer, grouped
 from .casanovo_rules import SearchRules
 from .casanovo_search import BeamSearch
+from .layers import key_mask
 from .outputs import PeptideSearchOutput, PeptideSequencingOutput, SpectrumEncoderOutput
 from .registry import register_head, register_model
 from .sinusoid import Sinusoid

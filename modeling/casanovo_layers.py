@@ -13,8 +13,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .casanovo_config import CasanovoConfig
-from .encoder import EncoderMlp
-from .layers import Packing, eager_attention
+from .layers import FeedForward, Packing, eager_attention
 from .sinusoid import Sinusoid
 
 KeysValues = tuple[Tensor, Tensor]
@@ -114,14 +113,14 @@ class CasanovoEncoderLayer(GradientCheckpointingLayer):
     """Self-attention and MLP, each followed by a norm of the sum.
 
     Args:
-        config: as for `CasanovoAttention` and `EncoderMlp`, and `layer_norm_eps`.
+        config: as for `CasanovoAttention`, and `intermediate_size`, `hidden_act`, `hidden_dropout`, `layer_norm_eps`.
     """
 
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.attention = CasanovoAttention(config)
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.mlp = EncoderMlp(config)
+        self.mlp = _feed_forward(config)
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout: float = config.hidden_dropout
 
@@ -173,7 +172,7 @@ class CasanovoDecoderLayer(GradientCheckpointingLayer):
         self.attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.cross_attention = CasanovoAttention(config)
         self.cross_attention_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
-        self.mlp = EncoderMlp(config)
+        self.mlp = _feed_forward(config)
         self.mlp_norm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         self.dropout: float = config.hidden_dropout
 
@@ -225,3 +224,8 @@ def grouped(lengths: list[int], limit: int) -> list[list[int]]:
             groups.append([])
         groups[-1].append(length)
     return groups
+
+
+def _feed_forward(config: Any) -> FeedForward:
+    sizes = config.hidden_size, config.intermediate_size
+    return FeedForward(*sizes, config.hidden_dropout, config.hidden_act, bias=True)

@@ -100,6 +100,13 @@ def counted_key_mask(
     return rows.masked_fill(absent.unsqueeze(1), torch.finfo(dtype).min).unsqueeze(1)
 
 
+def key_mask(attention_mask: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Additive mask (batch, 1, 1, tokens) of `dtype` that hides the tokens whose `attention_mask` (batch, tokens) is 0."""
+    hidden = (attention_mask == 0)[:, None, None]
+    blank = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return blank.masked_fill(hidden, torch.finfo(dtype).min)
+
+
 class BiasedSelfAttention(nn.Module):
     """Multi-head self-attention whose scores take an additive mask.
 

@@ -18,8 +18,7 @@ from transformers.utils.output_capturing import capture_outputs
 
 from .alignment import same_group_mask, symmetric_info_nce
 from .base import SpectrumPreTrainedModel
-from .encoder import key_mask
-from .layers import BiasedSelfAttention, Packing, PreNormLayer
+from .layers import BiasedSelfAttention, Packing, PreNormLayer, key_mask
 from .mapper import Prior, Temperature
 from .nexamass_config import TINY, NexaMassConfig
 from .outputs import ContrastiveOutput, SpectrumEncoderOutput

@@ -84,7 +84,7 @@ class Ours:
         start, cpu = time.perf_counter(), time.process_time()
         with torch.inference_mode():
             for rows in batches:
-                self.model.generate(**self._batch(rows), num_beams=beams, max_length=steps)
+                self.model.generate(**self._batch(rows), num_beams=beams, min_length=1, max_length=steps)
         return {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time() - cpu}
 
     def _batch(self, rows: Sequence[int]) -> dict[str, torch.Tensor]:

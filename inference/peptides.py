@@ -29,7 +29,8 @@ class SequenceOptions:
         beams: width of the beam search; 1 is greedy.
         top: peptides per spectrum, at most `beams`.
         max_charge: spectra with a higher charge are reported and not searched; at most what the model knows.
-        min_length, max_length: residues of a peptide.
+        min_length: residues of a peptide at least.
+        max_length: steps of the search at most; the stop is one of them.
         precursor_tolerance: ppm around the precursor; outside it a score is lowered by 1.
         isotopes: heavier isotopes that may have been selected, from and to.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import re
@@ -16,6 +17,7 @@ import torch
 
 from ..spectra.adducts import AdductError, parse_adduct
 from ..spectra.masses import PROTON_MASS
+from ..spectra.peptides import PeptideError
 from ..spectra.spectrum import Problem, Spectrum
 from .encode import device_of, runtime
 from .inputs import as_spectrum, why
@@ -79,14 +81,23 @@ def check_options(options: SequenceOptions, model: Any) -> SequenceOptions:
     """The options, once the model can do what they ask.
 
     Raises:
-        ValueError: a charge is allowed that the model has no embedding for.
+        ValueError: a charge is allowed that the model has no embedding for, or no length is between the limits.
     """
     known = model.config.max_charge
+    shortest, longest = limits(options, model)
+    if shortest > longest:
+        raise ValueError(f"min_length {shortest} is above max_length {longest}; change one of them")
     if options.max_charge is not None and options.max_charge > known:
         raise ValueError(
             f"max_charge {options.max_charge}: the model knows charges 1 to {known}; give at most {known}"
         )
     return options
+
+
+def limits(options: SequenceOptions, model: Any) -> tuple[int, int]:
+    """Residues of a peptide at least, and steps of the search at most."""
+    shortest = options.min_length or model.config.min_length
+    return shortest, options.max_length or model.config.max_length
 
 
 def plan(
@@ -146,32 +157,30 @@ def finish(
     """Run `generate` on the tensors of some answers and enter the peptides into these."""
     with torch.inference_mode():
         found = model.generate(**batch, **options.generation())
-    merge = str(getattr(model.config, "version", "")) != "4"
     peptides = tokenizer.batch_decode(found.sequences)
     for place, row in enumerate(found.spectrum_index.tolist()):
-        answer, score = answers[row], float(found.scores[place])
+        score, residues = float(found.scores[place]), found.residue_scores[place, : int(found.lengths[place])]
         if not math.isfinite(score):
-            answer.status, answer.reason = "failed", f"the score of {peptides[place]} is {score}"
+            answers[row].status, answers[row].reason = "failed", f"the score of {peptides[place]} is {score}"
             continue
-        residues = found.residue_scores[place, : int(found.lengths[place])].tolist()
-        if merge and peptides[place].startswith("["):
-            residues = [residues[0] * residues[1], *residues[2:]]
-        answer.peptides.append(
-            _match(answer, len(answer.peptides) + 1, peptides[place], score, residues, tokenizer)
-        )
+        if str(getattr(model.config, "version", "")) != "4" and peptides[place].startswith("["):
+            residues = torch.cat([residues[:1] * residues[1:2], residues[2:]])
+        # only reached with min_length 1 or 2: a modification without its residue is no peptide
+        with contextlib.suppress(PeptideError):
+            _add(answers[row], peptides[place], score, residues.tolist(), tokenizer)
     for answer in answers:
         if not answer.peptides and answer.status == "ok":
-            limits = f"{options.min_length or model.config.min_length} to {options.max_length or model.config.max_length}"
-            answer.status, answer.reason = "no_peptide", f"no peptide of {limits} residues was finished"
+            shortest, longest = limits(options, model)
+            reason = f"no peptide of at least {shortest} residues ended within {longest} steps"
+            answer.status, answer.reason = "no_peptide", reason
 
 
-def _match(
-    answer: Sequencing, rank: int, peptide: str, score: float, residues: Sequence[float], tokenizer: Any
-) -> PeptideMatch:
-    charge = answer.charge or 1
-    calculated = tokenizer.mass(peptide) / charge + PROTON_MASS
+def _add(answer: Sequencing, peptide: str, score: float, residues: Sequence[float], tokenizer: Any) -> None:
+    """Enter a peptide as the next in rank."""
+    calculated = tokenizer.mass(peptide) / (answer.charge or 1) + PROTON_MASS
     error = ((answer.precursor_mz or math.nan) - calculated) / calculated * 1e6
-    return PeptideMatch(rank, peptide, score, tuple(residues), calculated, error)
+    rank = len(answer.peptides) + 1
+    answer.peptides.append(PeptideMatch(rank, peptide, score, tuple(residues), calculated, error))
 
 
 def _obstacle(spectrum: Spectrum, max_charge: int) -> tuple[str, str] | None:

@@ -105,6 +105,7 @@ def test_an_interrupted_run_goes_on(run: Any, spectra: Path, tmp_path: Path) -> 
     [
         (["--top", "2"], "top 2 must be between 1 and the beams (1)"),
         (["--max-charge", "9"], "the model knows charges 1 to 4"),
+        (["--min-length", "20"], "min_length 20 is above max_length 12"),
         (["-o", "out.html"], "ends in none of .mztab"),
         (["-o", "out.mztab", "--resume"], "--resume needs -o with a .jsonl file"),
         (["--precursor-tolerance", "-1"], "is not a number above 0"),

@@ -188,7 +188,7 @@ def _sequence(parser: argparse.ArgumentParser) -> None:
     add("--top", type=_positive, default=1, help="peptides per spectrum, at most the beams")
     add("--max-charge", type=_positive, help="report spectra of higher charge; None: all the model knows")
     add("--min-length", type=_positive, help="residues of the shortest peptide; None: the model's")
-    add("--max-length", type=_positive, help="residues of the longest peptide; None: the model's")
+    add("--max-length", type=_positive, help="steps of the search, the last one to stop; None: the model's")
     ppm = (
         "lower the score by 1 if the peptide is further than PPM from the precursor; None: as the model does"
     )

@@ -137,9 +137,16 @@ def test_ten_thousand_peaks_are_fine() -> None:
 
 def test_no_peptide_and_a_score_that_is_not_finite_are_said() -> None:
     heavy = peptide_spectrum("WWWWWWWWWWWWWWWW")
-    assert [(one.status, "6 to 100" in one.reason) for one in answers([heavy])] == [("no_peptide", True)]
+    assert [(one.status, "at least 6 residues" in one.reason) for one in answers([heavy])] == [
+        ("no_peptide", True)
+    ]
     (failed,) = answers([peptide_spectrum(PEPTIDES[0])], KnowingModel(score=float("nan")))
     assert failed.status == "failed" and "nan" in failed.reason
+
+
+def test_a_modification_without_a_residue_is_no_peptide(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(TOKENIZER), "batch_decode", lambda self, ids: ["[Acetyl]-"] * len(ids))
+    assert answers([peptide_spectrum(PEPTIDES[0])])[0].status == "no_peptide"
 
 
 def test_residue_scores_are_those_of_the_version() -> None:
@@ -158,9 +165,11 @@ def test_several_peptides_and_rows() -> None:
     assert list(rows[0]) == list(answers([{"bad": 1}])[0].rows()[0])
 
 
-@pytest.mark.parametrize("wrong", [{"top": 2}, {"beams": 0}, {"max_charge": 0}, {"max_charge": 9}])
+@pytest.mark.parametrize(
+    "wrong", [{"top": 2}, {"beams": 0}, {"max_charge": 0}, {"max_charge": 9}, {"max_length": 5}]
+)
 def test_options_that_cannot_be_met_are_refused(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"top|max_charge"):
+    with pytest.raises(ValueError, match=r"top|max_charge|max_length"):
         answers([peptide_spectrum(PEPTIDES[0])], options=SequenceOptions(**wrong))
 
 

@@ -192,7 +192,8 @@ def _obstacle(spectrum: Spectrum, max_charge: int) -> tuple[str, str] | None:
     if spectrum.precursor_mz is None or not spectrum.precursor_mz > 0.0:
         return "no_precursor", "precursor m/z is missing; give it in the file (MGF: PEPMASS)"
     if not spectrum.charge:
-        return "no_charge", "precursor charge is missing; give it in the file (MGF: CHARGE=2+)"
+        said = next((f" ({note})" for note in spectrum.notes if note.startswith("charge ")), "")
+        return "no_charge", f"precursor charge is missing{said}; give it in the file (MGF: CHARGE=2+)"
     if spectrum.charge > max_charge:
         return "charge_too_high", f"charge is {spectrum.charge}+, charges up to {max_charge}+ are searched"
     if not _protonated(spectrum.adduct, spectrum.charge):

@@ -187,6 +187,13 @@ def test_scan_and_retention_time_are_kept(tmp_path: Any) -> None:
     assert answers([native])[0].scan == 5 and answers([peptide_spectrum(PEPTIDES[0])])[0].scan is None
 
 
+def test_a_charge_that_the_reader_left_out_is_told(tmp_path: Any) -> None:
+    path = tmp_path / "a.mgf"
+    path.write_text(mgf(peptide_spectrum(PEPTIDES[0])).replace("CHARGE=2+", "CHARGE=2+ and 3+"))
+    (found,) = answers(read(path))
+    assert found.status == "no_charge" and "'2+ and 3+' gives several values" in found.reason
+
+
 def test_a_big_file_streams(caplog: pytest.LogCaptureFixture) -> None:
     """No more than a block is read ahead."""
     read_so_far = 0

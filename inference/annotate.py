@@ -83,7 +83,6 @@ class Annotation:
 
     def _row(self, candidate: Candidate | None) -> dict[str, Any]:
         found = asdict(candidate) if candidate else dict.fromkeys(Candidate.__dataclass_fields__)
-        del found["row"]
         return {
             "index": self.index,
             "native_id": self.native_id,
@@ -147,7 +146,7 @@ def annotate(
             wanted[row][0].status, wanted[row][0].reason = "failed", reason
         good = [row for row in range(len(wanted)) if row not in failed]
         queries = [wanted[row][1] for row in good]
-        rankings = bank.rank(vectors[good], queries, judge.depth) if good else []
+        rankings = judge.rank(vectors[good], queries) if good else []
         for row, query, ranking in zip(good, queries, rankings, strict=True):
             finish(wanted[row][0], judge(ranking, query, asked[row], vectors[row]))
         # reading the file and writing the answers are not counted

@@ -79,10 +79,9 @@ class SpectrumPipeline(Pipeline):
             tensors = self.feature_extractor([_PLACEHOLDER], return_tensors="pt")
         return {**tensors, "record": record}
 
-    def _forward(
-        self, input_tensors: dict[str, Any], decode: str = "fingerprint", **parameters: Any
-    ) -> dict[str, Any]:
+    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
         record = input_tensors.pop("record")
+        decode = parameters.get("decode", "fingerprint")
         return {"embedding": spectrum_features(self.model, input_tensors, decode).float(), "record": record}
 
 
@@ -157,7 +156,7 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
             annotation.status, annotation.reason = "failed", NOT_FINITE
         elif query is not None:
             vectors = model_outputs["embedding"].numpy()
-            ranking = bank.rank(vectors, [query], judge.depth)[0]
+            ranking = judge.rank(vectors, [query])[0]
             finish(annotation, judge(ranking, query, annotation.spectrum, vectors[0]))
         return annotation.rows()
 

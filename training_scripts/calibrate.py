@@ -40,10 +40,10 @@ def fit_temperature(found: Sequence[Case], kind: dict[str, Any]) -> SearchCalibr
         found: validation lists; those whose truth is not listed have no say.
         kind: search, ppm, evidence_depth and decode.
     """
-    features = np.stack([case.listing.features() for case in found])
+    features = np.array([case.listing.features() for case in found])
     known = np.isfinite(features).any(0)
     filled = np.where(known, features, 0.0)
-    centre, scale = np.nanmean(filled, axis=0), np.maximum(np.nanstd(filled, axis=0), 1e-6)
+    centre, scale = np.nanmean(filled, axis=0), np.maximum(np.nanstd(filled, axis=0), 1e-3)
     standard = np.nan_to_num((features - centre) / scale, nan=0.0) * known
     listed = [place for place, case in enumerate(found) if case.truth is not None]
     weights = group_weights([found[place].molecule for place in listed])

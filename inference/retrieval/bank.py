@@ -147,13 +147,21 @@ class MoleculeBank:
             queries.append(Query(search, ions, None if formula is None else formula[i], precursor))
         return [ranking.candidates for ranking in self.rank(vectors, queries, top_k)]
 
-    def rank(self, embeddings: Floats, queries: Sequence[Query], top_k: int = 10) -> list[Ranking]:
+    def rank(
+        self,
+        embeddings: Floats,
+        queries: Sequence[Query],
+        top_k: int = 10,
+        bits: Floats | None = None,
+    ) -> list[Ranking]:
         """Rank the molecules each query allows by cosine with its embedding.
 
         Args:
             embeddings: (B, D) float32.
             queries: B restrictions.
             top_k: at least 1.
+            bits: (B, D) float32, chances of the fingerprint's bits; candidates of a bank of fingerprints then get their
+                `fingerprint_similarity`.
 
         Raises:
             BankError: the embeddings have another width than the bank.
@@ -168,26 +176,27 @@ class MoleculeBank:
         opened = [i for i, query in enumerate(queries) if query.search == "open"]
         for i, query in enumerate(queries):
             if query.search != "open":
-                rows, scores = self._scored(vectors[i], self._allowed(query))
-                found = self._candidates(rank_rows(scores, rows, top_k), query)
+                rows = self._allowed(query)
+                scores, similar = self._scored(vectors[i], rows, None if bits is None else bits[i])
+                found = self._candidates(rank_rows(scores, rows, top_k), query, rows, similar)
                 rankings[i] = Ranking(found, len(rows), np.sort(scores)[::-1])
         batch = max(1, min(256, BLOCK_SCORES // 65536))
         for start in range(0, len(opened), batch):
             part = opened[start : start + batch]
             for i, hits in zip(part, rank_open(vectors[part], self._embeddings.blocks(), top_k), strict=True):
                 best = np.array([hit.score for hit in hits], dtype=np.float32)
-                rankings[i] = Ranking(self._candidates(hits, queries[i]), len(self), best)
+                rows = np.sort(np.array([hit.row for hit in hits], dtype=np.int64))
+                similar = None if bits is None else self._scored(vectors[i], rows, bits[i])[1]
+                found = self._candidates(hits, queries[i], rows, similar)
+                rankings[i] = Ranking(found, len(self), best)
         return [ranking for ranking in rankings if ranking is not None]
 
     def count(self, query: Query) -> int:
         """How many molecules a query allows."""
+        if query.search == "mass" and len(query.ions) == 1:
+            first, last = self._molecules.window(query.ions[0].low, query.ions[0].high)
+            return last - first
         return len(self) if query.search == "open" else len(self._allowed(query))
-
-    def vectors(self, rows: Sequence[int]) -> Floats:
-        """Unit vectors (n, D) of some rows."""
-        return np.concatenate(
-            [np.empty((0, self.dim), np.float32), *(self._embeddings.read(r, r + 1) for r in rows)]
-        )
 
     def _allowed(self, query: Query) -> npt.NDArray[np.int64]:
         """Rows a query allows, ascending."""
@@ -201,17 +210,36 @@ class MoleculeBank:
             rows = [first + i for i, text in enumerate(found) if _same_formula(text, wanted)]
             return np.array(rows, dtype=np.int64)
         spans = [self._molecules.window(ion.low, ion.high) for ion in query.ions]
+        if len(spans) == 1:
+            return np.arange(*spans[0])
         return np.unique(np.concatenate([np.empty(0, np.int64), *(np.arange(*span) for span in spans)]))
 
-    def _scored(self, vector: Floats, rows: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Rows and their cosines with one unit vector (D,); contiguous runs of rows are read at once."""
-        runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
-        parts = [self._embeddings.read(int(run[0]), int(run[-1]) + 1) @ vector for run in runs if len(run)]
-        return rows, np.concatenate([np.empty(0, np.float32), *parts])
+    def _scored(
+        self, vector: Floats, rows: npt.NDArray[np.int64], bits: Floats | None = None
+    ) -> tuple[Floats, Floats | None]:
+        """Cosines of rows with a unit vector (D,), and similarities to chances of bits (D,), both (n,).
 
-    def _candidates(self, hits: Sequence[Hit], query: Query) -> list[Candidate]:
+        Contiguous runs of rows are read at once. The unit vector of a fingerprint of n bits holds 1 / √n, so that its sum
+        is √n: three products give what Σmin / Σmax needs.
+        """
+        asked = vector[:, None] if bits is None else np.stack([vector, bits, np.ones_like(vector)], axis=1)
+        runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+        parts = [self._embeddings.read(int(run[0]), int(run[-1]) + 1) @ asked for run in runs if len(run)]
+        products = np.concatenate([np.empty((0, asked.shape[1]), np.float32), *parts])
+        if bits is None:
+            return products[:, 0], None
+        shared = products[:, 1] * products[:, 2]
+        return products[:, 0], shared / np.maximum(products[:, 2] ** 2 + bits.sum() - shared, 1e-9)
+
+    def _candidates(
+        self, hits: Sequence[Hit], query: Query, rows: npt.NDArray[np.int64], similar: Floats | None
+    ) -> list[Candidate]:
+        """Hits with their molecules; `similar` belongs to `rows`, ascending."""
+        places = np.searchsorted(rows, [hit.row for hit in hits])
+        near = [None] * len(hits) if similar is None else similar[places].tolist()
         candidates = []
-        for hit, molecule in zip(hits, self._molecules.get(hit.row for hit in hits), strict=True):
+        molecules = self._molecules.get(hit.row for hit in hits)
+        for hit, molecule, similarity in zip(hits, molecules, near, strict=True):
             adduct, error = best_adduct(molecule.exact_mass, query)
             candidates.append(
                 Candidate(
@@ -226,8 +254,8 @@ class MoleculeBank:
                     name=molecule.name,
                     exact_mass=molecule.exact_mass,
                     expected_rank=hit.expected_rank,
-                    row=hit.row,
                     cosine=hit.score,
+                    fingerprint_similarity=similarity,
                 )
             )
         return candidates

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -60,11 +61,11 @@ class Listing:
     n_peaks: int
     n_candidates: int
 
-    def features(self) -> Floats:
-        """(5,) values of `FEATURES`; NaN where unknown."""
-        known = (self.n_candidates, 1 + self.n_peaks, max(self.length, 1e-9))
+    def features(self) -> tuple[float, ...]:
+        """The five values of `FEATURES`; NaN where unknown."""
+        counts = math.log(self.n_candidates), math.log1p(self.n_peaks)
         explained = math.nan if self.explained is None else self.explained
-        return np.array([*np.log(known), self.cosine, explained])
+        return *counts, math.log(max(self.length, 1e-9)), self.cosine, explained
 
 
 @dataclass(frozen=True)
@@ -109,15 +110,19 @@ class SearchCalibration:
         where = self.search if self.ppm is None else f"{self.search} at {self.ppm:g} ppm"
         return f"{where}, evidence depth {self.evidence_depth}, {self.decode}"
 
-    def inverse_temperature(self, features: Floats) -> Any:
-        """(…) from (…, 5) features."""
-        drawn = (np.clip(features, self.low, self.high) - self.centre) / np.asarray(self.scale)
-        return np.exp(self.bias + np.nan_to_num(drawn, nan=0.0) @ np.asarray(self.weights))
+    def inverse_temperature(self, features: Sequence[float]) -> float:
+        """From the five features; one that is unknown has no say."""
+        total = self.bias
+        shape = zip(features, self.weights, self.centre, self.scale, self.low, self.high, strict=True)
+        for value, weight, centre, scale, low, high in shape:
+            if not math.isnan(value):
+                total += weight * (min(max(value, low), high) - centre) / scale
+        return math.exp(total)
 
     def log_ratios(self, listing: Listing) -> Floats:
         """(n,) logarithms of the best candidate's probability over each one's: 0 for the best, ascending."""
         scores = np.asarray(listing.scores, dtype=np.float64)
-        return (scores[0] - scores) * float(self.inverse_temperature(listing.features()))
+        return (scores[0] - scores) * self.inverse_temperature(listing.features())
 
     def band(self, probability: float) -> str:
         """Of a best candidate of this probability: "high", "medium" or "low"."""
@@ -132,7 +137,7 @@ class SearchCalibration:
         if f"{level:g}" not in self.thresholds:
             known = ", ".join(self.thresholds)
             raise CalibrationError(f"sets of level {level:g} are not calibrated; choose one of {known}")
-        found = self.thresholds[f"{level:g}"][int(np.digitize(n_candidates, SIZES))]
+        found = self.thresholds[f"{level:g}"][bisect_right(SIZES, n_candidates)]
         return math.inf if found is None else float(found)
 
     def probability_for(self, options: SearchOptions) -> float | None:

@@ -32,15 +32,16 @@ class Query:
     precursor_mz: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidate:
     """One ranked molecule; rank, expected_rank, score and gap as in `search.Hit`, the mass error in ppm of m/z.
+
+    Filled in as a search goes on.
 
     With fragment evidence the score is cosine plus evidence, and `explained` the share of the fragment intensity, 0 to 1,
     that fragments of the molecule explain.
 
     Attributes:
-        row: of the bank.
         cosine: of spectrum and molecule embedding, before any evidence.
         fingerprint_similarity: Σmin / Σmax of the predicted bit probabilities and the molecule's bits, 0 to 1 (Tanimoto
             where the probabilities are 0 and 1); None for a model that predicts no fingerprint.
@@ -64,7 +65,6 @@ class Candidate:
     exact_mass: float
     expected_rank: float
     explained: float | None = None
-    row: int = -1
     cosine: float | None = None
     fingerprint_similarity: float | None = None
     mass_error_da: float | None = None

@@ -22,7 +22,7 @@ def rerank(ranking: Ranking, spectrum: Any, length: float, evidence: FragmentEvi
         top_k: candidates to keep.
 
     Returns:
-        Candidates with score = cosine + evidence / `length`, new rank, gap and expected rank, and `explained`, the share
+        The candidates, changed in place, with score = cosine + evidence / `length`, new rank, gap and expected rank, and `explained`, the share
         of the fragment intensity that their fragments explain.
     """
     found = ranking.candidates
@@ -32,15 +32,9 @@ def rerank(ranking: Ranking, spectrum: Any, length: float, evidence: FragmentEvi
     scores = (np.array([candidate.score for candidate in found]) + more / max(length, 1e-6)).astype(
         np.float32
     )
-    candidates = [
-        replace(
-            found[hit.row],
-            rank=hit.rank,
-            expected_rank=hit.expected_rank,
-            score=hit.score,
-            gap=hit.gap,
-            explained=float(explained[hit.row]),
-        )
-        for hit in rank_rows(scores, np.arange(len(found)), top_k)
-    ]
-    return Ranking(candidates, ranking.n_candidates, np.sort(scores)[::-1])
+    hits = rank_rows(scores, np.arange(len(found)), top_k)
+    for hit in hits:
+        candidate = found[hit.row]
+        candidate.rank, candidate.expected_rank = hit.rank, hit.expected_rank
+        candidate.score, candidate.gap, candidate.explained = hit.score, hit.gap, float(explained[hit.row])
+    return Ranking([found[hit.row] for hit in hits], ranking.n_candidates, np.sort(scores)[::-1])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ...spectra.masses import FormulaError, parse_formula
+from ...spectra.adducts import Adduct
+from ...spectra.masses import parse_formula
 from ..encode import bit_probabilities, decode_path
 from ..options import SearchOptions
 from .bank import MoleculeBank
@@ -56,7 +58,9 @@ class Judge:
         # the weight of the evidence is fitted beside the cosine of fingerprints
         weighed = options.evidence_depth > 0 and options.decode == "fingerprint"
         self.evidence = evidence if weighed else None
-        self.calibration = None if calibration is None else calibration.find(options, self.evidence is not None)
+        self.calibration = (
+            None if calibration is None else calibration.find(options, self.evidence is not None)
+        )
         if self.calibration is not None:
             self.calibration.threshold(options.set_level, 1)
         elif options.may_abstain:
@@ -66,16 +70,16 @@ class Judge:
                 + (f"{kinds}; search so" if kinds else "none; make one with training_scripts/calibrate.py")
             )
 
-    @property
-    def depth(self) -> int:
-        """Candidates to rank by embedding."""
-        return self.options.depth(self.evidence is not None)
+    def rank(self, embeddings: Floats, queries: Sequence[Query]) -> list[Ranking]:
+        """Rankings by cosine, deep enough for the evidence; arguments as in `MoleculeBank.rank`."""
+        bits = bit_probabilities(self.model, embeddings, self.options.decode)
+        return self.bank.rank(embeddings, queries, self.options.depth(self.evidence is not None), bits)
 
     def __call__(self, ranking: Ranking, query: Query, spectrum: Any, embedding: Floats) -> Verdict:
-        """Finish one ranking.
+        """Finish one ranking; its candidates are changed in place.
 
         Args:
-            ranking: by cosine, of `depth` candidates, at least one.
+            ranking: of `rank`, with at least one candidate.
             query: what was asked.
             spectrum: in any form the extractor takes. embedding: of it (D,), as the model gives it.
         """
@@ -88,13 +92,12 @@ class Judge:
             ranking.scores, cosine, best.explained, length, len(spectrum.mz), ranking.n_candidates
         )
         confidence = assess(listing, self.calibration, options.set_level, len(query.ions))
-        candidates = [
-            self._record(candidate, place, confidence, query)
-            for place, candidate in enumerate(ranking.candidates)
-        ]
-        similar = self._similarities(candidates, embedding)
-        candidates = [replace(c, fingerprint_similarity=s) for c, s in zip(candidates, similar, strict=True)]
-        return Verdict(replace(ranking, candidates=candidates), confidence, self._abstained(confidence))
+        known, size = confidence.probabilities, confidence.set_size
+        for place, candidate in enumerate(ranking.candidates):
+            _check_adduct(candidate, query, options.ppm)
+            candidate.probability = None if known is None else float(known[place])
+            candidate.in_set = None if size is None else place < size
+        return Verdict(ranking, confidence, self._abstained(confidence))
 
     def _abstained(self, confidence: Confidence) -> str:
         if self.calibration is None or not self.options.may_abstain:
@@ -105,37 +108,21 @@ class Judge:
         sure = float(confidence.probabilities[0])
         return f"abstained: confidence {sure:.2f} is below {least:.2f}" if sure < least else ""
 
-    def _record(self, candidate: Candidate, place: int, confidence: Confidence, query: Query) -> Candidate:
-        known, size = confidence.probabilities, confidence.set_size
-        error, compatible = _adduct_check(candidate, query, self.options.ppm)
-        return replace(
-            candidate,
-            mass_error_da=error,
-            adduct_compatible=compatible,
-            probability=None if known is None else float(known[place]),
-            in_set=None if size is None else place < size,
-        )
 
-    def _similarities(self, candidates: Sequence[Candidate], features: Floats) -> list[float | None]:
-        """Σmin / Σmax of the predicted probabilities and each candidate's bits."""
-        chances = bit_probabilities(self.model, features[None], self.options.decode)
-        if chances is None:
-            return [None] * len(candidates)
-        bits = self.bank.vectors([candidate.row for candidate in candidates]) > 0
-        shared = bits @ chances[0]
-        return (shared / np.maximum(bits.sum(1) + chances.sum() - shared, 1e-9)).tolist()
-
-
-def _adduct_check(candidate: Candidate, query: Query, ppm: float) -> tuple[float | None, bool | None]:
-    """Precursor error in Da, and whether the molecule can form the ion at the measured m/z."""
+def _check_adduct(candidate: Candidate, query: Query, ppm: float) -> None:
+    """Enter the precursor error in Da, and whether the molecule can form the ion at the measured m/z."""
     adduct = next((ion.adduct for ion in query.ions if ion.adduct.name == candidate.adduct), None)
     if adduct is None or query.precursor_mz is None or candidate.mass_error_ppm is None:
-        return None, None
-    error = (query.precursor_mz - float(adduct.mz(candidate.exact_mass))) * abs(adduct.charge)
-    try:
-        atoms = parse_formula(candidate.formula)
-    except FormulaError:
-        return error, None
-    lost = {symbol: -change for symbol, change in adduct.composition if change < 0}
-    enough = all(adduct.multiplicity * atoms.get(symbol, 0) >= count for symbol, count in lost.items())
-    return error, enough and abs(candidate.mass_error_ppm) <= ppm
+        return
+    error = query.precursor_mz - float(adduct.mz(candidate.exact_mass))
+    candidate.mass_error_da = error * abs(adduct.charge)
+    near = abs(candidate.mass_error_ppm) <= ppm
+    candidate.adduct_compatible = near and _has_what_it_loses(candidate.formula, adduct)
+
+
+@lru_cache(maxsize=4096)
+def _has_what_it_loses(formula: str, adduct: Adduct) -> bool:
+    """Whether the molecules of the ion hold the atoms that the adduct takes away."""
+    lost = [(symbol, -change) for symbol, change in adduct.composition if change < 0]
+    atoms = parse_formula(formula) if lost else {}
+    return all(adduct.multiplicity * atoms.get(symbol, 0) >= count for symbol, count in lost)

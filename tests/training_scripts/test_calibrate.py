@@ -37,9 +37,9 @@ def test_the_temperature_is_found_and_promises_are_kept() -> None:
 
     found, new = simulated(200, 0), simulated(300, 1)
     fitted = complete(fit_temperature(found, KIND), found, cross_fit(found, KIND, 4))
-    temperature = fitted.inverse_temperature(np.array([3.0, 2.0, 0.0, 0.5, np.nan]))
+    temperature = fitted.inverse_temperature([3.0, 2.0, 0.0, 0.5, np.nan])
     assert temperature == pytest.approx(8.0, rel=0.15)
-    slope = np.log(fitted.inverse_temperature(np.array([3.0, 2.0, 0.0, 0.9, np.nan])) / temperature)
+    slope = np.log(fitted.inverse_temperature([3.0, 2.0, 0.0, 0.9, np.nan]) / temperature)
     assert slope == pytest.approx(0.4, abs=0.2)
     for level in (0.8, 0.9):
         inside = [(case.truth or 0) < (assess(case.listing, fitted, level).set_size or 0) for case in new]

@@ -18,6 +18,7 @@ from msformers.inference.options import SearchOptions
 from msformers.inference.retrieval.bank import MoleculeBank, open_bank
 from msformers.inference.retrieval.bank_store import BankError
 from msformers.inference.retrieval.confidence import Calibration, CalibrationError
+from msformers.inference.retrieval.query import Query
 from msformers.inference.retrieval.verdict import Judge
 from msformers.spectra.adducts import parse_adduct
 from msformers.spectra.masses import formula_mass
@@ -134,22 +135,40 @@ def test_an_adduct_that_takes_what_is_not_there(
 
 
 def test_fingerprints_are_compared_by_sums_of_minima_and_maxima(
-    bank: MoleculeBank, model: Any, monkeypatch: pytest.MonkeyPatch
+    bag_model: Any, tokenizer: Any, molecules: dict[str, str]
 ) -> None:
-    model.decode_paths = ("fingerprint",)
-    chances = np.array([0.9, 0.2, 0.0, 0.6] + [0.0] * 12, dtype=np.float32)
-    bits = np.array([[1, 0, 1, 1] + [0] * 12, [0] * 15 + [1]], dtype=np.float32)
-    monkeypatch.setattr(MoleculeBank, "vectors", lambda self, rows: bits[rows] / 3)
-    found = Judge(model, bank, SearchOptions())._similarities(
-        [SimpleNamespace(row=0), SimpleNamespace(row=1)],
-        chances,  # type: ignore[list-item]
-    )
-    expected = np.minimum(chances, bits).sum(1) / np.maximum(chances, bits).sum(1)
-    assert found == pytest.approx(expected) and found[1] == 0.0
-    prior = SimpleNamespace(log_odds=torch.zeros(16))
-    assert bit_probabilities(SimpleNamespace(prior=prior), chances[None])[0, 2] == pytest.approx(0.5)  # type: ignore[index]
-    assert bit_probabilities(SimpleNamespace(), chances[None]) is None
-    assert bit_probabilities(model, chances[None], "projection") is None
+    class Letters(bag_model):  # type: ignore[misc]
+        """Which of the letters C, N, O, c a SMILES holds, as bits."""
+
+        decode_paths = ("fingerprint",)
+
+        def get_molecule_features(
+            self, input_ids: torch.Tensor, attention_mask: torch.Tensor
+        ) -> torch.Tensor:
+            return torch.stack([(input_ids == ord(letter)).any(1) for letter in "CNOc"], dim=1).float()
+
+    model = Letters()
+    bank = open_bank(list(molecules.values()), model, tokenizer, progress=False)
+    chances = np.array([[0.9, 0.2, 0.1, 0.6]], dtype=np.float32)
+    opened, by_formula = SearchOptions(search="open"), SearchOptions(search="formula")
+    for options, query in ((opened, Query("open")), (by_formula, Query("formula", formula="C9H8O4"))):
+        (ranking,) = Judge(model, bank, options).rank(chances, [query])
+        found = {candidate.smiles: candidate.fingerprint_similarity for candidate in ranking.candidates}
+        bits = np.array([1.0, 0.0, 1.0, 1.0])
+        expected = np.minimum(chances[0], bits).sum() / np.maximum(chances[0], bits).sum()
+        assert found[molecules["aspirin"]] == pytest.approx(expected, abs=1e-3)
+    assert len(ranking.candidates) == 1
+
+
+def test_bits_are_read_off_what_a_model_gives() -> None:
+    features = np.zeros((1, 3), dtype=np.float32)
+    prior = SimpleNamespace(log_odds=torch.tensor([0.0, 9.0, -9.0]))
+    chances = bit_probabilities(SimpleNamespace(prior=prior), features)
+    assert chances is not None and chances[0] == pytest.approx([0.5, 1.0, 0.0], abs=1e-3)
+    assert bit_probabilities(SimpleNamespace(), features) is None
+    two = SimpleNamespace(prior=None, decode_paths=("fingerprint", "projection"))
+    assert bit_probabilities(two, features) is features
+    assert bit_probabilities(two, features, "projection") is None
 
 
 def test_two_paths_are_two_spaces(

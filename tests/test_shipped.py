@@ -69,3 +69,56 @@ def test_one_spectrum_through_the_pipeline() -> None:
     best = retrieve(spectrum)[0]
     assert best["smiles"] == "CC(=O)Nc1ccc(O)cc1"
     assert best["explained"] == pytest.approx(1.0)
+
+
+PHENOL = {
+    "mz": [65.039, 92.050, 110.060],
+    "intensity": [8, 5, 100],
+    "precursor_mz": 152.0706,
+    "adduct": "[M+H]+",
+}
+
+
+def test_nexamass_names_most_of_the_demo() -> None:
+    """As above, by the other checkpoint; below 30 MB."""
+    from msformers.inference.annotate import SearchOptions, annotate
+
+    folder = Path(resolve_checkpoint("nexamass-small"))
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 30e6
+    loaded = load_retrieval(str(folder))
+    assert loaded.evidence is not None
+    bank = open_bank(DEMO / "starter_molecules.csv", loaded.model, loaded.tokenizer, progress=False)
+    options = SearchOptions(search="open", top_k=20)
+    answers = list(
+        annotate(read(DEMO / "demo.mgf"), *loaded_parts(loaded), bank, options, evidence=loaded.evidence)
+    )
+    found = [
+        any(c.name.lower().replace(" ", "_") in answer.native_id.lower() for c in answer.candidates)
+        for answer in answers
+    ]
+    assert sum(found) >= 18
+
+
+def test_predicted_weights_follow_the_precursor_of_the_demo() -> None:
+    folder = resolve_checkpoint("lsm1-small")
+    model = msformers.AutoModelForMolecularPropertyPrediction.from_pretrained(folder).eval()
+    spectra = [item for item in read(DEMO / "demo.mgf") if isinstance(item, msformers.Spectrum)]
+    values = model(**AutoFeatureExtractor.from_pretrained(folder)(spectra)).properties.detach()
+    assert values.shape == (27, 209)
+    weight = values[:, model.config.property_names.index("MolWt")]
+    precursor = torch.tensor([spectrum.precursor_mz for spectrum in spectra])
+    assert torch.corrcoef(torch.stack([weight, precursor]))[0, 1] > 0.5
+
+
+def test_lsm1_siblings_load_and_tell_spectra_apart() -> None:
+    folder = resolve_checkpoint("lsm1-small-similarity")
+    model = msformers.AutoModelForSpectrumSimilarity.from_pretrained(folder).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(folder)
+    weaker = {**PHENOL, "intensity": [12, 7, 100]}
+    other = {"mz": [43.018, 85.028, 127.039], "intensity": [40, 70, 100], "precursor_mz": 411.13}
+    one, near, far = model(**extractor([PHENOL, weaker, other])).embeddings
+    assert one @ near > one @ far
+    masked = msformers.AutoModelForSpectrumPreTraining.from_pretrained(
+        resolve_checkpoint("lsm1-small-masked")
+    )
+    assert sum(p.numel() for p in masked.parameters()) == 4_404_664

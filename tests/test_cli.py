@@ -78,7 +78,16 @@ def test_help_of_every_command_has_an_example(capsys: pytest.CaptureFixture[str]
 def test_examples_in_the_help_parse() -> None:
     from msformers import cli
 
-    texts = [cli.EPILOG, cli.ANNOTATE, cli.EMBED, cli.SEQUENCE, cli.BANK, cli.BANK_BUILD, cli.CONVERT, cli.INFO]
+    texts = [
+        cli.EPILOG,
+        cli.ANNOTATE,
+        cli.EMBED,
+        cli.SEQUENCE,
+        cli.BANK,
+        cli.BANK_BUILD,
+        cli.CONVERT,
+        cli.INFO,
+    ]
     lines = [line.strip() for text in texts for line in text.splitlines() if line.startswith("  msformers ")]
     assert len(lines) > 10
     for command in [part.strip() for line in lines for part in line.split("&&")]:

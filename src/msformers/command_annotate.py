@@ -59,10 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     )
     answers = _counted(answers, counts)
     if arguments.plot:
-        from .reports.spectrum_figure import save_plots
-
-        # the pictures are saved as the answers pass through
-        answers = cast("Iterator[Annotation]", save_plots(answers, arguments.plot, arguments.plot_format))
+        answers = _plotted(answers, arguments)
     if output is None:
         _table(answers)
     elif output.suffix.lower() == ".html":
@@ -73,6 +70,13 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         write_table(all_records(answers), output)
     _summarise(counts, output)
+
+
+def _plotted(answers: Iterator[Annotation], arguments: argparse.Namespace) -> Iterator[Annotation]:
+    """The answers, whose pictures are saved as they pass through."""
+    from .reports.spectrum_figure import save_plots
+
+    return cast("Iterator[Annotation]", save_plots(answers, arguments.plot, arguments.plot_format))
 
 
 def _options(arguments: argparse.Namespace) -> SearchOptions:

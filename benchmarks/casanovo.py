@@ -162,7 +162,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     add("--peer", required=True, help="Python of an environment with casanovo 5.2.1")
     add("--data", type=Path, required=True, help="folder with peptides.parquet, or a file of peptide spectra")
     add("--n", type=int, default=1024, help="spectra for the encoder")
-    add("--n-search", type=int, default=256, help="spectra for the beam search")
+    add("--n-search", type=int, default=256, help="spectra for the beam search; 0: none")
     add("--chunk", type=int, default=128, help="spectra between two changes of contender")
     add(
         "--peer-batch",
@@ -190,7 +190,7 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
         ours = Ours(convert_casanovo(scratch / "peer.ckpt", scratch / "ours", sizes["n_head"]), spectra)
         for part in (
             lambda: race_encoders(peer, ours, args, scratch),
-            *(lambda b=b: race_search(peer, ours, args, b) for b in (1, 5)),
+            *(lambda b=b: race_search(peer, ours, args, b) for b in (1, 5) if args.n_search),
         ):
             rows += part()
             write_figures(args.output, [row | peer("versions") for row in rows])

@@ -102,10 +102,25 @@ def figures(judged: Judged, mask: Mask) -> dict[str, Any]:
         row[f"brier{unit}"] = brier(sure, hits, weight)
     interval = bootstrap_interval(inside, confidence=0.95, resamples=2000, groups=molecules)
     row |= {"set_coverage_low": interval.low, "set_coverage_high": interval.high}
+    row |= _ratio(sure, 1 - hits, molecules)
     row["mean_set_size"] = float(judged.set_size[chosen].mean())
     row["median_set_size"] = float(np.median(judged.set_size[chosen]))
     row["median_candidates"] = float(np.median([judged.cases[p].listing.n_candidates for p in chosen]))
     return {name: round(value, 4) if isinstance(value, float) else value for name, value in row.items()}
+
+
+def _ratio(sure: Any, errors: Any, molecules: Sequence[str], resamples: int = 500) -> dict[str, float]:
+    """Error at half the coverage over the error without abstention, and its 95 % bootstrap interval over molecules."""
+    codes = np.unique(molecules, return_inverse=True)[1]
+    places = [np.flatnonzero(codes == code) for code in range(codes.max() + 1)]
+    rng, ratios = np.random.default_rng(0), []
+    for draw in range(resamples + 1):
+        drawn = rng.integers(0, len(places), len(places)) if draw else np.arange(len(places))
+        chosen = np.concatenate([places[code] for code in drawn])
+        curve = risk_coverage(sure[chosen], errors[chosen])
+        ratios.append(curve.at(0.5) / max(curve.at(1.0), 1e-9))
+    low, high = np.quantile(ratios[1:], [0.025, 0.975])
+    return {"ratio_at_50": ratios[0], "ratio_at_50_low": float(low), "ratio_at_50_high": float(high)}
 
 
 def evaluate(

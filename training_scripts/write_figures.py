@@ -1,6 +1,6 @@
-"""Write the figures of the retrieval benchmark between the markers of README.md and of the checkpoints' cards.
+"""Write the figures of the benchmarks between the markers of README.md and of the checkpoints' cards.
 
-python training_scripts/write_figures.py        # after benchmarks/retrieval.py
+python training_scripts/write_figures.py        # after the benchmarks
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 CARDS = tuple(ROOT / "hub_cards" / name / "README.md" for name in ("specbridge-small", "nexamass-small"))
 TARGETS = (ROOT / "README.md", *CARDS)
-MARKED = re.compile(r"(<!-- figures:start -->\n).*?(<!-- figures:end -->)", re.DOTALL)
 ORDER = (
     *("nexamass-small", "nexamass-small (embedding alone)", "specbridge-small"),
     *("specbridge-small (embedding alone)", "fingerprint-FFN", "DeepSets-Fourier"),
@@ -55,11 +54,64 @@ def table() -> str:
     return "\n".join([INTRODUCTION, *lines, "", note])
 
 
+def rows_of(name: str) -> list[dict[str, str]]:
+    """A table of benchmarks/results."""
+    with (RESULTS / f"{name}.csv").open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def encoder_table() -> str:
+    """All encoders: size, speed, neighbours."""
+    lines = [
+        "| encoder | parameters | spectra/s | Known: R@1 | Tanimoto | Unknown: R@1 | Tanimoto |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    keys = (
+        *("known_recall_at_1", "known_tanimoto_at_1"),
+        *("unknown_recall_at_1", "unknown_tanimoto_at_1"),
+    )
+    for row in rows_of("embedding"):
+        cells = [f"{float(row[key]):.3f}" if row[key] else "" for key in keys]
+        size = f"{int(row['parameters']) / 1e6:.1f} M" if int(row["parameters"]) else ""
+        speed = f"{float(row['spectra_per_s']):,.0f}"
+        lines.append(f"| {row['encoder']} | {size} | {speed} | {' | '.join(cells)} |")
+    note = (
+        "Nearest neighbour by cosine among the training fold (at most four spectra of a molecule), no precursor filter. Known: spectra "
+        "of molecules that are there. Unknown: of molecules that are not; R@1 among these and the spectra of the fold, Tanimoto "
+        "of the nearest training molecule. One thread of a CPU, preparation included. `python benchmarks/embedding.py --data ../shared/data`"
+    )
+    return "\n".join([*lines, "", note])
+
+
+def confidence_table(checkpoint: str) -> str:
+    """What the confidence of a checkpoint is worth, both protocols."""
+    lines = [
+        "| lists | 90 % sets hold the truth | median set | error | error of the surer half | AURC |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows_of("confidence"):
+        if row["checkpoint"] == checkpoint and row["group"] == "all":
+            cells = [f"{100 * float(row['set_coverage']):.1f} %", f"{float(row['median_set_size']):.0f}"]
+            cells += [f"{float(row[key]):.3f}" for key in ("error", "error_at_50", "aurc")]
+            lines.append(f"| {row['protocol']} | {' | '.join(cells)} |")
+    note = "Test fold, lists of at least two. `python benchmarks/confidence.py --data ../shared/data --models nexamass-small specbridge-small`"
+    return "\n".join([*lines, "", note])
+
+
+def marked(text: str, name: str, content: str) -> str:
+    """The text with `content` between the markers called `name`; unchanged without them."""
+    pattern = re.compile(rf"(<!-- {name}:start -->\n).*?(<!-- {name}:end -->)", re.DOTALL)
+    return pattern.sub(lambda m: f"{m[1]}{content}\n{m[2]}", text)
+
+
 def main() -> None:
-    """Write the table into each target."""
+    """Write the tables into each target."""
     for path in TARGETS:
-        text = path.read_text(encoding="utf-8")
-        path.write_text(MARKED.sub(lambda m: f"{m[1]}{table()}\n{m[2]}", text), encoding="utf-8")
+        text = marked(path.read_text(encoding="utf-8"), "figures", table())
+        text = marked(text, "encoders", encoder_table())
+        if path in CARDS:
+            text = marked(text, "confidence", confidence_table(path.parent.name))
+        path.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -153,8 +153,8 @@ def race_search(peer: Peer, ours: Ours, args: argparse.Namespace, beams: int) ->
     return figures(f"{beams} beams" if beams > 1 else "greedy", clocks, args.threads)
 
 
-def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Run, log and write the figures."""
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -174,7 +174,12 @@ def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
     add("--steps", type=int, default=15, help="tokens per peptide in the search")
     add("--layers", type=int, default=PUBLISHED["n_layers"], help="fewer for a quick look")
     add("--output", type=Path, default=Path(__file__).parent / "results" / "casanovo")
-    args = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Run, log and write the figures."""
+    args = arguments(argv)
     start_logging()
     torch.set_num_threads(args.threads)
     spectra = prepared(args.data, args.n)

@@ -197,14 +197,14 @@ def test_a_small_model_learns_to_read_ladders(tmp_path):
         mgf(peptide_spectrum(peptide, seed=i), SEQ=peptide) for i, peptide in enumerate(peptides(400, seed=5))
     ]
     path.write_text("\n".join(texts))
-    settings = ["data.eval_share=0.05", "training.max_steps=1500", "training.per_device_train_batch_size=32"]
+    settings = ["data.eval_share=0.05", "training.max_steps=600", "training.per_device_train_batch_size=32"]
     settings += [
         "training.warmup_steps=100",
-        "training.lr_scheduler_kwargs={half_period: 1600}",
-        "training.eval_steps=500",
+        "training.lr_scheduler_kwargs={half_period: 700}",
+        "training.eval_steps=200",
     ]
     settings += [
-        "training.save_steps=500",
+        "training.save_steps=200",
         "model.config.hidden_size=64",
         "model.config.intermediate_size=128",
     ]

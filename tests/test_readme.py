@@ -38,7 +38,11 @@ socket.getaddrinfo = resolve
 INSTALLING = re.compile(r"^pip install \S.*? && ")
 
 # What a reader has and we must not ship stands in the shared reference data: name in the README -> path there.
-FOREIGN = {"embedding_model.ckpt": "golden/dreams_embedding_tiny.ckpt", "../shared/data": "data"}
+FOREIGN = {
+    "embedding_model.ckpt": "golden/dreams_embedding_tiny.ckpt",
+    "casanovo.ckpt": "golden/casanovo_v5_tiny.ckpt",
+    "../shared/data": "data",
+}
 
 
 @pytest.fixture(scope="module")

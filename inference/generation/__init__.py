@@ -1,0 +1,1 @@
+"""From a spectrum without candidates to molecules: search, mass, re-ranking, consensus."""

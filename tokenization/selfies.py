@@ -1,0 +1,267 @@
+"""Molecules as SELFIES, and SELFIES to token ids: a plain fast tokenizer that loads anywhere, also without this package.
+
+SELFIES (Krenn et al. 2020, doi:10.1088/2632-2153/aba947; package `selfies` 2.x) writes a molecule as bracket symbols
+such as ``[C]``, ``[=Branch1]`` and ``[Ring1]`` so that every string of symbols is a molecule. How many bonds an atom may
+have is the semantic constraint of the library. Its default takes one bond for iodine, which loses hypervalent iodine,
+and eight for whatever it does not list (silicon, selenium, chloride), which lets generated atoms exceed their valence.
+`constraints` is the table used here for every encoding and decoding instead: the library's default wherever RDKit agrees
+and RDKit's greatest valence elsewhere, so that nothing RDKit accepts of the listed atoms is lost and no listed atom is
+given more bonds than RDKit takes.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+from ..spectra.molecules import MoleculeError, canonical_smiles, inchikey_block
+from .smiles import BOS, EOS, MASK, PAD, SPECIAL_TOKENS, UNK
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+TOKEN_PATTERN = r"\[[^\]]*\]|\."
+"""One SELFIES token: a bracket symbol, or the dot between the parts of a salt."""
+
+_TOKEN = re.compile(TOKEN_PATTERN)
+_WELL_FORMED = re.compile(r"(?:\[[^\[\]]+\]|\.)*")
+_PIECE = re.compile(rf"{TOKEN_PATTERN}|(?:(?!{TOKEN_PATTERN})[\s\S])+")
+_SPECIAL = re.compile("({})".format("|".join(map(re.escape, SPECIAL_TOKENS))))
+_LOCK = threading.RLock()
+
+
+class SelfiesError(ValueError):
+    """A molecule SELFIES cannot write, or a text that is no SELFIES; says which and why."""
+
+
+@cache
+def _table() -> dict[str, int]:
+    text = (resources.files(__package__) / "selfies_constraints.csv").read_text(encoding="utf-8")
+    return {row["atom"]: int(row["bonds"]) for row in csv.DictReader(text.splitlines())}
+
+
+def constraints() -> dict[str, int]:
+    """Most bonds of each atom (``C``, ``N+1``; ``?`` for every other), as `selfies.set_semantic_constraints` takes them.
+
+    The one table of this package: file ``selfies_constraints.csv``. A new dict at each call.
+    """
+    return dict(_table())
+
+
+@contextmanager
+def constrained() -> Iterator[Any]:
+    """The library `selfies` under `constraints`; the constraints it had before are put back at the end.
+
+    They are global in that library, so one thread at a time is inside.
+    """
+    import selfies
+
+    with _LOCK:
+        before = selfies.get_semantic_constraints()
+        changed = before != _table()
+        if changed:
+            selfies.set_semantic_constraints(constraints())
+        try:
+            yield selfies
+        finally:
+            if changed:
+                selfies.set_semantic_constraints(before)
+
+
+def encode_selfies(smiles: str, *, canonicalise: bool = True, verify: bool = True) -> str:
+    """SELFIES of a SMILES, without stereo and isotopes.
+
+    Args:
+        smiles: any SMILES; the parts of a salt stay, with a ``.`` between them.
+        canonicalise: write it with `canonical_smiles` first; False where it already is.
+        verify: decode the result and compare (canonical SMILES, else the first InChIKey block).
+
+    Raises:
+        SelfiesError: not a molecule, not one SELFIES can write, or one that does not come back as it was.
+    """
+    try:
+        text = canonical_smiles(smiles) if canonicalise else smiles
+    except MoleculeError as error:
+        raise SelfiesError(str(error)) from None
+    with constrained() as selfies:
+        try:
+            result = str(selfies.encoder(text))
+        except selfies.EncoderError as error:
+            raise SelfiesError(f"SMILES {text!r} has no SELFIES: {_reason(error)}") from None
+    if not result:
+        raise SelfiesError(f"SMILES {text!r} has no SELFIES: it holds no atom")
+    if verify:
+        _same(text, result)
+    return result
+
+
+def decode_selfies(selfies: str) -> str:
+    """Canonical SMILES, without stereo and isotopes, of the molecule that a SELFIES builds.
+
+    Raises:
+        SelfiesError: not SELFIES, a symbol the library does not know, or a molecule RDKit does not accept.
+    """
+    split_selfies(selfies)
+    with constrained() as library:
+        try:
+            smiles = str(library.decoder(selfies))
+        except library.DecoderError as error:
+            raise SelfiesError(f"SELFIES {selfies!r} cannot be decoded: {_reason(error)}") from None
+    try:
+        return canonical_smiles(smiles)
+    except MoleculeError as error:
+        raise SelfiesError(f"SELFIES {selfies!r} builds no molecule: {error}") from None
+
+
+def _reason(error: Exception) -> str:
+    """The library's message in one line."""
+    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or "unknown symbol"
+
+
+def _same(smiles: str, selfies: str) -> None:
+    """Check that a SELFIES builds the molecule of a canonical SMILES."""
+    decoded = decode_selfies(selfies)
+    if decoded == smiles:
+        return
+    try:
+        if inchikey_block(decoded) == inchikey_block(smiles):
+            return
+    except MoleculeError:
+        pass
+    raise SelfiesError(f"SMILES {smiles!r} has no faithful SELFIES: it comes back as {decoded!r}")
+
+
+def split_selfies(selfies: str) -> list[str]:
+    """The tokens of a SELFIES in order: bracket symbols and dots.
+
+    Raises:
+        SelfiesError: something is not within brackets; says what and where.
+    """
+    match = _WELL_FORMED.match(selfies)
+    if match is None or match.end() != len(selfies):
+        place = match.end() if match is not None else 0
+        raise SelfiesError(
+            f"SELFIES {selfies!r} is malformed at character {place}: {selfies[place : place + 20]!r} is no symbol; "
+            "symbols look like '[C]' or '[=Branch1]', with '.' between parts"
+        )
+    return _TOKEN.findall(selfies)
+
+
+def token_counts(corpus: Iterable[str]) -> Counter[str]:
+    """How often each token occurs in SELFIES."""
+    counts: Counter[str] = Counter()
+    for text in corpus:
+        counts.update(_TOKEN.findall(text))
+    return counts
+
+
+def selfies_alphabet(corpus: Iterable[str] | Mapping[str, int], min_count: int = 1) -> tuple[str, ...]:
+    """The tokens a model of a corpus needs, always in the same order.
+
+    Args:
+        corpus: SELFIES, or what `token_counts` gave for them (sum the counts of shards).
+        min_count: how often a token of the corpus must occur; the tokens below are there in any case.
+
+    Returns:
+        The tokens of the corpus, most frequent first (ties by text), then what is missing of the semantically robust
+        alphabet under `constraints` (atoms with each bond, branches, rings, index symbols) and the dot, by text.
+    """
+    counts = corpus if isinstance(corpus, Mapping) else token_counts(corpus)
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    found = [token for token, count in ranked if count >= min_count]
+    with constrained() as selfies:
+        robust = sorted({*selfies.get_semantic_robust_alphabet(), "."})
+    return tuple(dict.fromkeys([*found, *robust]))
+
+
+def selfies_vocabulary(tokens: Iterable[str]) -> dict[str, int]:
+    """Token to id: the special tokens (ids 0 to 4), then `tokens` in their order.
+
+    Raises:
+        SelfiesError: an entry is neither one bracket symbol nor the dot.
+    """
+    known = dict.fromkeys(SPECIAL_TOKENS)
+    for token in tokens:
+        if token not in known and split_selfies(token) != [token]:
+            raise SelfiesError(f"token {token!r} must be one SELFIES symbol such as '[C]', or '.'")
+        known[token] = None
+    return {token: index for index, token in enumerate(known)}
+
+
+def build_selfies_tokenizer(tokens: Iterable[str], *, max_length: int = 128) -> PreTrainedTokenizerFast:
+    """A fast tokenizer for SELFIES: ``<s>`` tokens ``</s>``, exact round trip by `decode(skip_special_tokens=True)`.
+
+    Args:
+        tokens: of `selfies_alphabet`.
+        max_length: tokens per molecule, the two end tokens included; used with ``truncation=True``.
+
+    Returns:
+        A stock `PreTrainedTokenizerFast` (regex pre-tokenizer, WordLevel vocabulary). Its calls give ``input_ids`` and
+        ``attention_mask``, int64 (B, L) with ``return_tensors="pt"``, 1 = token, 0 = padding. A symbol it does not know
+        and a run of text outside brackets become ``<unk>``; `check_selfies` names them.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    vocabulary = selfies_vocabulary(tokens)
+    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN_PATTERN), "isolated")
+    backend.decoder = decoders.Fuse()
+    ends = [(BOS, vocabulary[BOS]), (EOS, vocabulary[EOS])]
+    backend.post_processor = processors.TemplateProcessing(
+        f"{BOS} $A {EOS}", f"{BOS} $A {EOS} $B {EOS}", ends
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        model_max_length=max_length,
+        pad_token=PAD,
+        bos_token=BOS,
+        eos_token=EOS,
+        cls_token=BOS,
+        sep_token=EOS,
+        mask_token=MASK,
+        unk_token=UNK,
+        clean_up_tokenization_spaces=False,
+        model_input_names=["input_ids", "attention_mask"],
+    )
+
+
+def check_selfies(selfies: str, vocabulary: Mapping[str, int]) -> None:
+    """Check that a tokenizer knows every token (`vocabulary` is its `get_vocab()`).
+
+    Raises:
+        SelfiesError: malformed, or a token is not in the vocabulary; names it and its place.
+    """
+    for place, token in enumerate(split_selfies(selfies)):
+        if token not in vocabulary:
+            raise SelfiesError(
+                f"SELFIES {selfies!r}: token {place}, {token!r}, is not in the vocabulary of {len(vocabulary)} tokens; "
+                "build the tokenizer from a corpus that holds it, or leave the molecule out"
+            )
+
+
+def encode_ids(
+    selfies: Sequence[str], vocabulary: Mapping[str, int], *, max_length: int | None = None
+) -> list[list[int]]:
+    """Token ids with both ends, exactly as the fast tokenizer gives, without its overhead for millions of molecules.
+
+    Args:
+        selfies: of any length.
+        vocabulary: the tokenizer's `get_vocab()`.
+        max_length: truncate to this many ids, the two end tokens included.
+    """
+    first, last, unknown = (vocabulary[token] for token in (BOS, EOS, UNK))
+    room = None if max_length is None else max(max_length - 2, 0)
+    result = []
+    for text in selfies:
+        parts = _SPECIAL.split(text) if "<" in text else (text,)
+        ids = [vocabulary.get(token, unknown) for part in parts for token in _PIECE.findall(part)]
+        result.append([first, *ids[:room], last])
+    return result

@@ -11,6 +11,7 @@ from typing import Any
 import evaluate
 from datasets import Features, List, Value
 
+from .generation import KS, PPM, NeutralMasses, generation_scores
 from .molecules import max_tanimoto
 from .properties import property_scores
 from .retrieval import MissingMode, TieMode, mrr, recall_at_k
@@ -70,6 +71,28 @@ class MaxTanimoto(evaluate.Metric):
         self, predictions: list[list[str]], references: list[str], n_bits: int = 2048
     ) -> dict[str, float]:
         return {"max_tanimoto": float(max_tanimoto(references, predictions, n_bits).mean())}
+
+
+class MoleculeGeneration(evaluate.Metric):
+    """Similarity and exact matches at k, validity, uniqueness and mass of generated molecules.
+
+    Predictions are the proposed SMILES of a query, best first (None for a sequence that is no molecule), references the true
+    SMILES. `compute` takes the neutral masses of all queries, in the order they were added.
+    """
+
+    def _info(self) -> evaluate.MetricInfo:
+        features = Features({"predictions": List(Value("string")), "references": Value("string")})
+        return _info("Generated molecules against the true ones, best proposals first.", features)
+
+    def _compute(
+        self,
+        predictions: list[list[str | None]],
+        references: list[str],
+        neutral_mass: NeutralMasses | None = None,
+        ks: Sequence[int] = KS,
+        ppm: float = PPM,
+    ) -> dict[str, float]:
+        return generation_scores(references, predictions, neutral_mass, ks, ppm).summary()
 
 
 class MolecularProperties(evaluate.Metric):

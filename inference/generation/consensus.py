@@ -90,7 +90,7 @@ class Consensus:
             raise ValueError(f"SMILES {smiles[:80]!r} is not a valid molecule; its agreement is not defined")
         if not self.valid.any():
             return float("nan")
-        return float(_agreement(own, self.scores[None, :], self.matches.any(axis=0) | own[0])[0])
+        return float(_agreement(own, self.scores[None, :], np.vstack([self.matches, own]).any(axis=0))[0])
 
 
 def _agreement(matches: Bools, shares: Floats, counted: Bools) -> Floats:

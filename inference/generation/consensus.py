@@ -77,7 +77,7 @@ class Consensus:
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = (self.weights @ self.matches - self.weights[:, None] * self.matches) / rest
         alone = ~self.valid | (rest[:, 0] < 1e-9)
-        return np.where(alone, np.nan, _agreement(self.matches, shares, self.matches.any(axis=0)))
+        return np.where(alone, np.nan, _agreement(self.matches, shares, self.matches))
 
     def agreement_of(self, smiles: str) -> float:
         """How well a molecule that is none of the predictions agrees with all of them; as `agreement`.
@@ -90,11 +90,12 @@ class Consensus:
             raise ValueError(f"SMILES {smiles[:80]!r} is not a valid molecule; its agreement is not defined")
         if not self.valid.any():
             return float("nan")
-        return float(_agreement(own, self.scores[None, :], np.vstack([self.matches, own]).any(axis=0))[0])
+        return float(_agreement(own, self.scores[None, :], np.vstack([self.matches, own]))[0])
 
 
-def _agreement(matches: Bools, shares: Floats, counted: Bools) -> Floats:
-    """(n,) mean over the counted columns of the share where there is a match, and of its rest where there is none."""
+def _agreement(matches: Bools, shares: Floats, known: Bools) -> Floats:
+    """(n,) mean of the share where there is a match and of its rest where there is none, over columns seen in `known`."""
+    counted = np.asarray(known.any(axis=0))
     if not counted.any():
         return np.ones(len(matches))
     values = np.where(matches, shares, 1.0 - shares)[:, counted]

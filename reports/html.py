@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING
 
 from ..spectra.spectrum import Problem
+from .page import ReportError as ReportError
+from .page import checked_path, environment, script_hash, source, write_page
 from .records import AnnotationLike, AnnotationRecord, records_from
-from .views import Tally, anchor, problem_view, spectrum_view, versions
-from .wording import formula_html, number, text
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-FOLDER = Path(__file__).parent
-
-
-class ReportError(ValueError):
-    """A report that cannot be written; names the path and the remedy."""
+from .views import Tally, problem_view, spectrum_view, versions
+from .wording import text
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +36,16 @@ class RunInfo:
     command: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
     started: datetime | None = None
+
+    @property
+    def title(self) -> str:
+        """The names of the inputs without their folders."""
+        return text(", ".join(PurePath(name).name or name for name in self.inputs), 300)
+
+    @property
+    def when(self) -> str:
+        """Date and time, to the minute."""
+        return (self.started or datetime.now().astimezone()).strftime("%Y-%m-%d %H:%M %Z").strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +87,17 @@ def write_report(
     Raises:
         ReportError: the folder does not exist.
     """
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise ReportError(f"{path}: folder {str(path.parent)!r} does not exist; create it first")
+    path = checked_path(path)
     limits = limits or Limits()
     tally, sections, overview, unanswered = _collect(annotations, limits)
     known_problems = {problem.index: problem for problem in problems}
     page = (
-        _environment()
+        environment()
         .get_template("report.html")
         .render(
             run=run,
-            title=text(", ".join(PurePath(name).name or name for name in run.inputs), 300),
-            started=(run.started or datetime.now().astimezone()).strftime("%Y-%m-%d %H:%M %Z").strip(),
+            title=run.title,
+            started=run.when,
             versions=versions(),
             tally=tally,
             sections=sections,
@@ -109,14 +105,12 @@ def write_report(
             problems=[problem_view(annotation, known_problems) for annotation in unanswered],
             n_problems=tally.read - tally.annotated,
             limits=limits,
-            style=_source("report.css"),
-            script=_source("report.js"),
-            script_hash=_hash(_source("report.js")),
+            style=source("report.css"),
+            script=source("report.js"),
+            script_hash=script_hash(source("report.js")),
         )
     )
-    partial = path.with_name(f"{path.name}.part")
-    partial.write_text(page, encoding="utf-8", errors="replace", newline="\n")
-    os.replace(partial, path)
+    write_page(page, path)
     return tally
 
 
@@ -124,7 +118,7 @@ def _collect(
     annotations: Iterable[AnnotationLike], limits: Limits
 ) -> tuple[Tally, list[str], list[tuple[AnnotationRecord, bool]], list[AnnotationLike]]:
     """Counts, finished sections, rows of the overview (and whether they have a section), and answers without any."""
-    template = _environment().get_template("spectrum.html")
+    template = environment().get_template("spectrum.html")
     tally, sections = Tally(), list[str]()
     overview, unanswered = list[tuple[AnnotationRecord, bool]](), list[AnnotationLike]()
     for annotation in annotations:
@@ -137,29 +131,3 @@ def _collect(
         if not annotation.candidates and len(unanswered) < limits.rows:
             unanswered.append(annotation)
     return tally, sections, overview, unanswered
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=number, formula=formula_html, clean=text, anchor=anchor, markup=Markup)
-    return environment
-
-
-@cache
-def _source(name: str) -> str:
-    return (FOLDER / name).read_text(encoding="utf-8")
-
-
-def _hash(script: str) -> str:
-    """The hash by which the page's security policy allows this one script and no other."""
-    return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,28 +1,26 @@
 """Molecules as SELFIES, and SELFIES to token ids: a plain fast tokenizer that loads anywhere, also without this package.
 
-SELFIES (Krenn et al. 2020, doi:10.1088/2632-2153/aba947; package `selfies` 2.x) writes a molecule as bracket symbols
-such as ``[C]``, ``[=Branch1]`` and ``[Ring1]`` so that every string of symbols is a molecule. How many bonds an atom may
-have is the semantic constraint of the library. Its default takes one bond for iodine, which loses hypervalent iodine,
-and eight for whatever it does not list (silicon, selenium, chloride), which lets generated atoms exceed their valence.
-`constraints` is the table used here for every encoding and decoding instead: the library's default wherever RDKit agrees
-and RDKit's greatest valence elsewhere, so that nothing RDKit accepts of the listed atoms is lost and no listed atom is
-given more bonds than RDKit takes.
+SELFIES (Krenn et al. 2020, doi:10.1088/2632-2153/aba947) is a molecule as bracket symbols such as ``[C]``, ``[=Branch1]``
+and ``[Ring1]``; every string of them is a molecule, by a table of the most bonds of each atom. The default table of the
+library `selfies` loses hypervalent iodine and lets silicon or chloride have eight bonds. Here `constraints` is used
+throughout: the default where RDKit agrees, and RDKit's greatest valence for the further atoms it lists.
 """
 
 from __future__ import annotations
 
-import csv
 import re
-import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import cache
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from ..spectra.molecules import MoleculeError, canonical_smiles, inchikey_block
-from .smiles import BOS, EOS, MASK, PAD, SPECIAL_TOKENS, UNK
+from .parallel import map_chunks
+from .selfies_constraints import constrained as constrained
+from .selfies_constraints import constraints as constraints
+from .smiles import BOS, EOS, SPECIAL_TOKENS, UNK, fast_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -34,45 +32,10 @@ _TOKEN = re.compile(TOKEN_PATTERN)
 _WELL_FORMED = re.compile(r"(?:\[[^\[\]]+\]|\.)*")
 _PIECE = re.compile(rf"{TOKEN_PATTERN}|(?:(?!{TOKEN_PATTERN})[\s\S])+")
 _SPECIAL = re.compile("({})".format("|".join(map(re.escape, SPECIAL_TOKENS))))
-_LOCK = threading.RLock()
 
 
 class SelfiesError(ValueError):
     """A molecule SELFIES cannot write, or a text that is no SELFIES; says which and why."""
-
-
-@cache
-def _table() -> dict[str, int]:
-    text = (resources.files(__package__) / "selfies_constraints.csv").read_text(encoding="utf-8")
-    return {row["atom"]: int(row["bonds"]) for row in csv.DictReader(text.splitlines())}
-
-
-def constraints() -> dict[str, int]:
-    """Most bonds of each atom (``C``, ``N+1``; ``?`` for every other), as `selfies.set_semantic_constraints` takes them.
-
-    The one table of this package: file ``selfies_constraints.csv``. A new dict at each call.
-    """
-    return dict(_table())
-
-
-@contextmanager
-def constrained() -> Iterator[Any]:
-    """The library `selfies` under `constraints`; the constraints it had before are put back at the end.
-
-    They are global in that library, so one thread at a time is inside.
-    """
-    import selfies
-
-    with _LOCK:
-        before = selfies.get_semantic_constraints()
-        changed = before != _table()
-        if changed:
-            selfies.set_semantic_constraints(constraints())
-        try:
-            yield selfies
-        finally:
-            if changed:
-                selfies.set_semantic_constraints(before)
 
 
 def encode_selfies(smiles: str, *, canonicalise: bool = True, verify: bool = True) -> str:
@@ -93,12 +56,12 @@ def encode_selfies(smiles: str, *, canonicalise: bool = True, verify: bool = Tru
     with constrained() as selfies:
         try:
             result = str(selfies.encoder(text))
-        except selfies.EncoderError as error:
+        except (selfies.EncoderError, RecursionError) as error:
             raise SelfiesError(f"SMILES {text!r} has no SELFIES: {_reason(error)}") from None
     if not result:
         raise SelfiesError(f"SMILES {text!r} has no SELFIES: it holds no atom")
     if verify:
-        _same(text, result)
+        _check_same(text, result)
     return result
 
 
@@ -112,7 +75,7 @@ def decode_selfies(selfies: str) -> str:
     with constrained() as library:
         try:
             smiles = str(library.decoder(selfies))
-        except library.DecoderError as error:
+        except (library.DecoderError, RecursionError) as error:
             raise SelfiesError(f"SELFIES {selfies!r} cannot be decoded: {_reason(error)}") from None
     try:
         return canonical_smiles(smiles)
@@ -121,21 +84,95 @@ def decode_selfies(selfies: str) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """The library's message in one line."""
-    return "; ".join(line.strip() for line in str(error).splitlines() if line.strip()) or "unknown symbol"
+    """The library's message in one line, without the molecule it repeats."""
+    if isinstance(error, RecursionError):
+        return "branches are nested too deeply"
+    lines = [line.strip() for line in str(error).splitlines()]
+    return "; ".join(line for line in lines if line and not line.startswith("SMILES:")) or "unknown symbol"
 
 
-def _same(smiles: str, selfies: str) -> None:
+def _check_same(smiles: str, selfies: str) -> None:
     """Check that a SELFIES builds the molecule of a canonical SMILES."""
-    decoded = decode_selfies(selfies)
-    if decoded == smiles:
-        return
-    try:
-        if inchikey_block(decoded) == inchikey_block(smiles):
+    from rdkit import Chem, rdBase
+
+    with constrained() as library, rdBase.BlockLogs():
+        mol = Chem.MolFromSmiles(library.decoder(selfies))
+        if mol is not None and Chem.MolToSmiles(mol) == smiles:
             return
-    except MoleculeError:
-        pass
+    decoded = decode_selfies(selfies)  # slower: it writes the SMILES until that changes nothing
+    with suppress(MoleculeError):
+        if decoded == canonical_smiles(smiles) or inchikey_block(decoded) == inchikey_block(smiles):
+            return
     raise SelfiesError(f"SMILES {smiles!r} has no faithful SELFIES: it comes back as {decoded!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What became of one SMILES.
+
+    Attributes:
+        index: its place among those given, from 0.
+        smiles: canonical SMILES; as given where there is no SELFIES.
+        selfies: None where it could not be converted.
+        inchikey14: first InChIKey block, None where not asked for or InChI has none.
+        reason: why there is no SELFIES, else "".
+    """
+
+    index: int
+    smiles: str
+    selfies: str | None
+    inchikey14: str | None = None
+    reason: str = ""
+
+
+def convert_smiles(
+    smiles: Iterable[str],
+    workers: int | None = None,
+    *,
+    canonicalise: bool = True,
+    parent: bool = False,
+    verify: bool = True,
+    inchikeys: bool = False,
+    progress: bool = True,
+) -> Iterator[Conversion]:
+    """SELFIES of any number of SMILES in several processes, one `Conversion` for each, in their order.
+
+    The input is read as fast as the results are taken (see `map_chunks`), so memory does not grow with it.
+
+    Args:
+        smiles: any iterable.
+        workers: processes; None for all processors this process may use, 1 to work in this one.
+        canonicalise, verify: as in `encode_selfies`.
+        parent: keep the largest organic fragment and neutralise it; needs `canonicalise`.
+        inchikeys: give the first InChIKey block of each.
+        progress: show a bar.
+    """
+    from tqdm import tqdm
+
+    work = partial(_converted, canonicalise=canonicalise, parent=parent, verify=verify, inchikeys=inchikeys)
+    total = len(smiles) if isinstance(smiles, Sized) else None
+    found = map_chunks(work, enumerate(smiles), workers=workers)
+    return iter(tqdm(found, "SMILES to SELFIES", total, unit="mol", disable=not progress))
+
+
+def _converted(
+    items: Sequence[tuple[int, str]], canonicalise: bool, parent: bool, verify: bool, inchikeys: bool
+) -> list[Conversion]:
+    result = []
+    with constrained():  # once for all of them
+        for index, given in items:
+            try:
+                text = canonical_smiles(given, parent=parent) if canonicalise else given
+                selfies = encode_selfies(text, canonicalise=False, verify=verify)
+            except (MoleculeError, SelfiesError) as error:
+                result.append(Conversion(index, given, None, reason=str(error)))
+                continue
+            key = None
+            if inchikeys:
+                with suppress(MoleculeError):
+                    key = inchikey_block(text)
+            result.append(Conversion(index, text, selfies, key))
+    return result
 
 
 def split_selfies(selfies: str) -> list[str]:
@@ -207,30 +244,7 @@ def build_selfies_tokenizer(tokens: Iterable[str], *, max_length: int = 128) -> 
         ``attention_mask``, int64 (B, L) with ``return_tensors="pt"``, 1 = token, 0 = padding. A symbol it does not know
         and a run of text outside brackets become ``<unk>``; `check_selfies` names them.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    vocabulary = selfies_vocabulary(tokens)
-    backend = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex(TOKEN_PATTERN), "isolated")
-    backend.decoder = decoders.Fuse()
-    ends = [(BOS, vocabulary[BOS]), (EOS, vocabulary[EOS])]
-    backend.post_processor = processors.TemplateProcessing(
-        f"{BOS} $A {EOS}", f"{BOS} $A {EOS} $B {EOS}", ends
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        model_max_length=max_length,
-        pad_token=PAD,
-        bos_token=BOS,
-        eos_token=EOS,
-        cls_token=BOS,
-        sep_token=EOS,
-        mask_token=MASK,
-        unk_token=UNK,
-        clean_up_tokenization_spaces=False,
-        model_input_names=["input_ids", "attention_mask"],
-    )
+    return fast_tokenizer(selfies_vocabulary(tokens), TOKEN_PATTERN, max_length)
 
 
 def check_selfies(selfies: str, vocabulary: Mapping[str, int]) -> None:

@@ -6,6 +6,7 @@ The vocabulary is closed: every character a SMILES may hold is a token, and freq
 
 from __future__ import annotations
 
+import re
 import string
 from collections import Counter
 from collections.abc import Iterable
@@ -98,8 +99,6 @@ def frequent_bracket_atoms(smiles: Iterable[str], min_count: int = 100, limit: i
     Returns:
         The atoms, such as ``[nH]``, most frequent first (ties by text).
     """
-    import re
-
     atom = re.compile(r"\[[^\[\]]+\]")
     counts: Counter[str] = Counter()
     for text in smiles:
@@ -136,15 +135,24 @@ def build_smiles_tokenizer(
         ``attention_mask``, int64 (B, L) with ``return_tensors="pt"``, 1 = token, 0 = padding. Canonicalise first
         (`msformers.spectra.molecules.canonical_smiles`): the tokenizer sees only how a molecule is written.
     """
-    import re
-
-    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
     vocabulary = smiles_vocabulary(bracket_atoms)
     longer = [token for token in vocabulary if len(token) > 1 and token not in SPECIAL_TOKENS]
     longest_first = sorted(longer, key=lambda token: (-len(token), token))
     pattern = "|".join([*map(re.escape, longest_first), r"[\s\S]"])
+    return fast_tokenizer(vocabulary, pattern, max_length)
+
+
+def fast_tokenizer(vocabulary: dict[str, int], pattern: str, max_length: int) -> PreTrainedTokenizerFast:
+    """A stock fast tokenizer: the matches of a regular expression are its words, and ``<s>`` … ``</s>`` their ends.
+
+    Args:
+        vocabulary: token to id, `SPECIAL_TOKENS` among them; what is not in it is ``<unk>``.
+        pattern: of one token; text between two matches is one word too.
+        max_length: tokens per text, the two end tokens included; used with ``truncation=True``.
+    """
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
     backend = Tokenizer(models.WordLevel(vocabulary, unk_token=UNK))
     backend.pre_tokenizer = pre_tokenizers.Split(Regex(pattern), "isolated")
     backend.decoder = decoders.Fuse()

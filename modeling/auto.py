@@ -66,6 +66,12 @@ class AutoModelForSpectrumClassification(_BaseAutoModelClass):
     _model_mapping = _mapping()
 
 
+class AutoModelForMoleculeGeneration(_BaseAutoModelClass):
+    """Models that write molecules for spectra: `generate` gives token ids of SELFIES."""
+
+    _model_mapping = _mapping()
+
+
 AUTO_CLASSES: dict[str, Any] = {
     cls.__name__: cls
     for cls in (
@@ -77,6 +83,7 @@ AUTO_CLASSES: dict[str, Any] = {
         AutoModelForSpectrumSimilarity,
         AutoModelForPeptideSequencing,
         AutoModelForSpectrumClassification,
+        AutoModelForMoleculeGeneration,
     )
 }
 

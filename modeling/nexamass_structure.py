@@ -175,7 +175,10 @@ class NexaMassForStructurePrediction(NexaMassPreTrainedModel):
         embeddings = F.normalize(self.ssl_head(pooled), dim=-1)
         query = F.normalize(self.query_projection(pooled), dim=-1)
         output = StructurePredictionOutput(
-            logits=self._bit_logits(pooled), embeddings=embeddings, query_embeds=query
+            logits=self._bit_logits(pooled),
+            embeddings=embeddings,
+            query_embeds=query,
+            pooler_output=pooled,
         )
         if self.confidence_head is not None:
             output["confidence_logits"] = self.confidence_head(pooled).squeeze(-1)

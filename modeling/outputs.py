@@ -239,6 +239,7 @@ class StructurePredictionOutput(ModelOutput):
         loss: () weighted sum, when fingerprints were given.
         logits: (B, bits). embeddings: (B, ssl_size) unit vectors. query_embeds: (B, projection_size) unit vectors.
         confidence_logits: (B,), where the layout has that head.
+        pooler_output: (B, d) the encoder's vector.
         fingerprint_loss, retrieval_loss, match_loss, contrastive_loss: () the parts, unweighted, detached.
     """
 
@@ -247,6 +248,7 @@ class StructurePredictionOutput(ModelOutput):
     embeddings: torch.Tensor | None = None
     query_embeds: torch.Tensor | None = None
     confidence_logits: torch.Tensor | None = None
+    pooler_output: torch.Tensor | None = None
     fingerprint_loss: torch.Tensor | None = None
     retrieval_loss: torch.Tensor | None = None
     match_loss: torch.Tensor | None = None

@@ -15,6 +15,7 @@ from ..modeling.auto import (
     AutoModelForMoleculeRetrieval,
     AutoModelForPeptideSequencing,
     AutoModelForSpectrumEmbedding,
+    auto_class,
 )
 from .retrieval.confidence import Calibration
 from .retrieval.evidence import FragmentEvidence
@@ -92,6 +93,14 @@ def load_sequencer(name: str, device: str = "auto", dtype: str = "float32") -> L
     """A model that reads peptides off spectra, with its peptide tokenizer; arguments and errors as in `load_retrieval`."""
     model = _load(AutoModelForPeptideSequencing, name, device, dtype)
     with _explained(name, "has no peptide tokenizer"):
+        tokenizer = AutoTokenizer.from_pretrained(name)
+    return Loaded(model, _processor(name), tokenizer)
+
+
+def load_generator(name: str, device: str = "auto", dtype: str = "float32") -> Loaded:
+    """A model that writes molecules from spectra, with its SELFIES tokenizer; arguments and errors as in `load_retrieval`."""
+    model = _load(auto_class("AutoModelForMoleculeGeneration"), name, device, dtype)
+    with _explained(name, "has no SELFIES tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name)
     return Loaded(model, _processor(name), tokenizer)
 

@@ -7,9 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from ..spectra.spectrum import Spectrum
 from .records import known_block
 
+Floats = npt.NDArray[np.float64]
 AGREED = 0.5
 """Substructures that at least this share of the molecules has are named in a table."""
 
@@ -61,6 +65,8 @@ class GenerationLike(Protocol):
     @property
     def ion_mode(self) -> str | None: ...  # noqa: D102
     @property
+    def formula(self) -> str | None: ...  # noqa: D102
+    @property
     def mass_filter(self) -> bool: ...  # noqa: D102
     @property
     def molecules(self) -> Sequence[MoleculeLike]: ...  # noqa: D102
@@ -75,6 +81,8 @@ class GenerationLike(Protocol):
     @property
     def substructures(self) -> Mapping[str, float]: ...  # noqa: D102
     @property
+    def known_substructures(self) -> Mapping[str, bool]: ...  # noqa: D102
+    @property
     def ranked_by(self) -> str: ...  # noqa: D102
     @property
     def path(self) -> str | None: ...  # noqa: D102
@@ -82,6 +90,7 @@ class GenerationLike(Protocol):
     def line(self) -> int | None: ...  # noqa: D102
     @property
     def spectrum(self) -> Spectrum | None: ...  # noqa: D102
+    def atom_agreement(self) -> Sequence[Sequence[float] | Floats]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +179,9 @@ def known_place(answer: GenerationLike) -> int | None:
 
 
 def agreed(answer: GenerationLike) -> str | None:
-    """The substructures that most molecules have, most frequent first; None if there are none."""
+    """The substructures that most molecules have, most frequent first; None if there are none, or too few molecules."""
+    if len(answer.molecules) < 2:
+        return None
     shares = sorted(answer.substructures.items(), key=lambda pair: (-pair[1], pair[0]))
     return "; ".join(f"{name} {share:.2f}" for name, share in shares if share >= AGREED) or None
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from platform import python_version
+from typing import Protocol
 
 from markupsafe import Markup
 
@@ -17,6 +18,23 @@ from .spectrum_plot import spectrum_svg
 from .wording import number, text
 
 PACKAGES = ("msformers", "torch", "transformers", "rdkit", "numpy")
+
+
+class AnswerLike(Protocol):
+    """What is read of any answer, ranked or generated, to say where it belongs and how it went."""
+
+    @property
+    def index(self) -> int: ...  # noqa: D102
+    @property
+    def native_id(self) -> str: ...  # noqa: D102
+    @property
+    def status(self) -> str: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def path(self) -> str | None: ...  # noqa: D102
+    @property
+    def line(self) -> int | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,14 +205,19 @@ def _facts(annotation: AnnotationLike) -> list[tuple[str, str]]:
     return facts
 
 
-def problem_view(annotation: AnnotationLike, problems: Mapping[int, Problem]) -> ProblemView:
-    """What to say of a record without candidates; the reader's own `Problem` gives field, value and remedy."""
+def place_of(answer: AnswerLike) -> str:
+    """File and line of a record."""
+    name = Path(answer.path).name if answer.path else "memory"
+    return text(f"{name}:{answer.line}" if answer.line is not None else name)
+
+
+def problem_view(annotation: AnswerLike, problems: Mapping[int, Problem]) -> ProblemView:
+    """What to say of a record without molecules; the reader's own `Problem` gives field, value and remedy."""
     problem = problems.get(annotation.index)
-    place = Path(annotation.path).name if annotation.path else "memory"
     return ProblemView(
         index=annotation.index,
         native_id=text(annotation.native_id),
-        place=text(f"{place}:{annotation.line}" if annotation.line is not None else place),
+        place=place_of(annotation),
         status=annotation.status.replace("_", " "),
         field=text(problem.field) if problem else "",
         value=text(problem.value, 60) if problem else "",

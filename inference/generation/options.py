@@ -10,6 +10,7 @@ from ...spectra.adducts import AdductTable
 from ...spectra.masses import parse_formula
 from ...spectra.spectrum import Spectrum
 from ..retrieval.precursor import AdductPolicy
+from .consensus import Floats, atom_agreement
 from .molecules import GeneratedMolecule
 
 Strategy = Literal["beam", "sample", "diverse"]
@@ -115,6 +116,7 @@ class Generation:
         n_generated, n_valid, n_distinct: sequences the search ended with; of these, valid molecules; of these, distinct.
         n_held_back: distinct molecules that are not listed, because their mass does not fit or there are more than `n`.
         substructures: share of the listed molecules that have each substructure, 0 to 1, by its name.
+        known_substructures: whether the structure that the file states has them; empty if it states none.
         ranked_by: "learned", "mass" or "none"; "" without molecules.
         spectrum: the record itself, None if unreadable.
     """
@@ -134,6 +136,7 @@ class Generation:
     n_distinct: int = 0
     n_held_back: int = 0
     substructures: Mapping[str, float] = field(default_factory=dict)
+    known_substructures: Mapping[str, bool] = field(default_factory=dict)
     ranked_by: str = ""
     path: str | None = None
     line: int | None = None
@@ -143,6 +146,10 @@ class Generation:
         """One plain mapping per molecule, or a single one with rank None; the columns of a results table."""
         answers: list[GeneratedMolecule | None] = [*self.molecules] or [None]
         return [self._row(molecule) for molecule in answers]
+
+    def atom_agreement(self) -> list[Floats]:
+        """Per molecule and atom, how far the other molecules share its surroundings; see `consensus.atom_agreement`."""
+        return atom_agreement([molecule.smiles for molecule in self.molecules])
 
     def _row(self, found: GeneratedMolecule | None) -> dict[str, Any]:
         return {

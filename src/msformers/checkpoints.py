@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 DEFAULT_RETRIEVAL = "specbridge-small"
+DEFAULT_GENERATION = "denovo-small"
 OWNER = "msformers/"
 
 
@@ -43,16 +44,20 @@ def list_shipped() -> list[Shipped]:
     return [_describe(config.parent) for config in sorted(root.glob("*/config.json"))]
 
 
-def pipeline(task: str, model: str | Path | Any = DEFAULT_RETRIEVAL, **kwargs: Any) -> Any:
+def pipeline(task: str, model: str | Path | Any = None, **kwargs: Any) -> Any:
     """`transformers.pipeline`, with shipped checkpoints known by name.
 
     Args:
-        task: "molecule-retrieval", "peptide-sequencing", "spectrum-embedding", or any task of transformers.
-        model: checkpoint name, folder, Hub id, or a model.
+        task: "molecule-retrieval", "molecule-generation", "peptide-sequencing", "spectrum-embedding", or any task of
+            transformers.
+        model: checkpoint name, folder, Hub id, or a model; by default the shipped one that generates molecules for
+            "molecule-generation", the shipped one that ranks them otherwise.
         kwargs: passed on.
     """
     from transformers import pipeline as make
 
+    if model is None:
+        model = DEFAULT_GENERATION if task == "molecule-generation" else DEFAULT_RETRIEVAL
     return make(task, model=resolve_checkpoint(model) if isinstance(model, str | Path) else model, **kwargs)
 
 

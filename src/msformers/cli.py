@@ -10,6 +10,15 @@ import sys
 from collections.abc import Sequence
 
 from . import __version__
+from .cli_arguments import (
+    add_annotate,
+    add_bank_build,
+    add_common,
+    add_convert,
+    add_embed,
+    add_generate,
+    add_sequence,
+)
 
 EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -17,6 +26,7 @@ DESCRIPTION = "Mass spectra in; ranked molecules, peptides and embeddings out."
 EPILOG = """examples:
   msformers annotate demo --candidates demo -o report.html
   msformers annotate run.mzML --candidates my_molecules.smi -o hits.tsv
+  msformers generate run.mgf -n 100 -o molecules.jsonl
   msformers bank build pubchem.smi.gz -o bank && msformers annotate run.mgf --candidates bank
 
 exit status: 0 done (records that could not be read are rows with a reason, not errors), 2 wrong usage or unusable input,
@@ -24,11 +34,25 @@ exit status: 0 done (records that could not be read are rows with a reason, not 
 
 ANNOTATE = """Rank candidate molecules for every spectrum of a file; every record of the input gets a row with a status.
 
+Without --candidates, structures are generated from the spectra alone; msformers generate has all options for that.
+
 examples:
   msformers annotate demo --candidates demo
   msformers annotate run.mgf --candidates my_molecules.smi -o report.html
   msformers annotate run.mzML.gz --candidates bank -o hits.jsonl --resume
   msformers annotate neg.msp --candidates drugs.sdf --adduct common --ppm 5 --top-k 20 -o hits.parquet"""
+GENERATE = """Propose structures for every spectrum of a file, from the spectrum alone; every record of the input gets a row.
+
+A molecule is written symbol by symbol, within the mass that precursor and adduct allow. Repeated and invalid ones are
+dropped; the others are ranked, and compared for the substructures they agree on. What is generated is a proposal: the
+right structure need not be among the molecules. A spectrum without precursor m/z is answered without regard to mass, and
+its status says so.
+
+examples:
+  msformers generate demo -n 10
+  msformers generate run.mgf -n 100 -o molecules.jsonl --resume
+  msformers generate run.mzML --adduct common --ppm 5 -o report.html
+  msformers generate run.mgf --formula C8H10N4O2 --strategy sample --temperature 1.2 -o molecules.tsv"""
 EMBED = """Write the embedding of every spectrum to a Parquet table: index, native_id, status, reason, embedding.
 
 examples:
@@ -68,7 +92,12 @@ class UsageError(ValueError):
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
-    """Shows defaults and keeps the line breaks of the examples."""
+    """Shows defaults that say something, and keeps the line breaks of the examples."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        if action.default is None or action.default is False:
+            return action.help
+        return super()._get_help_string(action)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -78,14 +107,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"msformers {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    _annotate(_command(commands, "annotate", "spectra to ranked molecules", ANNOTATE))
-    _embed(_command(commands, "embed", "spectra to embeddings", EMBED))
-    _sequence(_command(commands, "sequence", "spectra to peptides", SEQUENCE))
+    add_annotate(_command(commands, "annotate", "spectra to ranked molecules", ANNOTATE))
+    add_generate(_command(commands, "generate", "spectra to new molecules, no candidates needed", GENERATE))
+    add_embed(_command(commands, "embed", "spectra to embeddings", EMBED))
+    add_sequence(_command(commands, "sequence", "spectra to peptides", SEQUENCE))
     bank = _command(commands, "bank", "molecules to a searchable bank", BANK)
     actions = bank.add_subparsers(dest="action", metavar="ACTION", required=True)
-    _bank_build(_command(actions, "build", "build a bank, or finish one", BANK_BUILD))
-    _convert(_command(commands, "convert", "published weights to a from_pretrained folder", CONVERT))
-    _common(_command(commands, "info", "versions, devices, shipped checkpoints", INFO))
+    add_bank_build(_command(actions, "build", "build a bank, or finish one", BANK_BUILD))
+    add_convert(_command(commands, "convert", "published weights to a from_pretrained folder", CONVERT))
+    add_common(_command(commands, "info", "versions, devices, shipped checkpoints", INFO))
     return parser
 
 
@@ -93,168 +123,6 @@ def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, summary: str, text: str
 ) -> argparse.ArgumentParser:
     return commands.add_parser(name, help=summary, description=text, formatter_class=_Help)
-
-
-def _common(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-q", "--quiet", action="store_true", help="only warnings and errors on standard error"
-    )
-
-
-def _compute(parser: argparse.ArgumentParser, batch: int, model: str | None = "specbridge-small") -> None:
-    named = {"default": model} if model else {"required": True}
-    parser.add_argument("--model", help="shipped name, folder or Hub id", **named)
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps")
-    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument(
-        "--threads", type=_positive, default=None, help="CPU threads (default: torch decides)"
-    )
-    parser.add_argument("--batch-size", type=_positive, default=batch)
-    _common(parser)
-
-
-def _annotate(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add(
-        "file",
-        nargs="+",
-        metavar="FILE",
-        help="MGF, MSP, MassBank, JSON, mzML, mzXML, Parquet, a folder, or demo",
-    )
-    add("-c", "--candidates", required=True, metavar="BANK", help="bank folder, molecule file, or demo")
-    add(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help=".jsonl, .tsv, .csv, .parquet or .html; without it a short table",
-    )
-    add("--top-k", type=_positive, default=10, help="molecules per spectrum")
-    add("--ppm", type=_positive_number, default=10.0, help="half width of the precursor window, ppm of m/z")
-    add("--search", choices=("mass", "formula", "open"), default="mass", help="what restricts the candidates")
-    add(
-        "--adduct",
-        default="assume",
-        help="for spectra that state none: assume ([M+H]+ or [M-H]-), common (try several), require, or an adduct",
-    )
-    add("--adduct-table", metavar="CSV", help="further adducts: name,multiplicity,charge,change")
-    depth = "best candidates that are ranked again by what their fragments explain; 0: none"
-    add("--evidence-depth", type=_not_negative, default=200, metavar="N", help=depth)
-    add("--min-peaks", type=_positive, default=1, help="report spectra with fewer peaks, do not search them")
-    _decode(parser)
-    _confidence(parser)
-    add(
-        "--plot",
-        metavar="DIR",
-        help="also a picture of each spectrum and its best molecule",
-    )
-    add("--plot-format", choices=("png", "svg", "pdf"), default="png")
-    add("--resume", action="store_true", help="go on after the last complete record of a .jsonl output")
-    add("--desalt", action="store_true", help="of a molecule file: keep the largest fragment, neutralised")
-    _compute(parser, 64)
-
-
-def _decode(parser: argparse.ArgumentParser) -> None:
-    how = "for a model with two paths: compare fingerprints, or learned projections of spectrum and molecule"
-    parser.add_argument("--decode", choices=("fingerprint", "projection"), default="fingerprint", help=how)
-
-
-def _confidence(parser: argparse.ArgumentParser) -> None:
-    """Options about what an answer is worth; they need a checkpoint that is calibrated."""
-    least = "abstain where the best molecule is less probable than this, 0 to 1"
-    share = "instead: abstain so that about this share of spectra is answered, 0 to 1"
-    level = "chance that the candidate set holds the truth, a level the checkpoint is calibrated for"
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--min-confidence", type=_share, metavar="P", help=least)
-    which.add_argument("--coverage", type=_share, metavar="SHARE", help=share)
-    parser.add_argument("--set-level", type=_share, default=0.9, metavar="P", help=level)
-
-
-def _embed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", nargs="+", metavar="FILE", help="spectra in any format, a folder, or demo")
-    parser.add_argument("-o", "--output", required=True, metavar="OUT", help="Parquet file to write")
-    _compute(parser, 64)
-
-
-def _sequence(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("file", nargs="+", metavar="FILE", help="spectra in any format, or a folder of them")
-    add(
-        "-o",
-        "--output",
-        metavar="OUT",
-        help=".mztab, .jsonl, .tsv, .csv or .parquet; without it a short table",
-    )
-    add("--beams", type=_positive, default=1, help="width of the beam search; 1 is greedy")
-    add("--top", type=_positive, default=1, help="peptides per spectrum, at most the beams")
-    add("--max-charge", type=_positive, help="report spectra of higher charge; None: all the model knows")
-    add("--min-length", type=_positive, help="residues of the shortest peptide; None: the model's")
-    add("--max-length", type=_positive, help="steps of the search, the last one to stop; None: the model's")
-    ppm = (
-        "lower the score by 1 if the peptide is further than PPM from the precursor; None: as the model does"
-    )
-    add("--precursor-tolerance", type=_positive_number, metavar="PPM", help=ppm)
-    add("--resume", action="store_true", help="go on after the last complete record of a .jsonl output")
-    _compute(parser, 32, model=None)
-
-
-def _bank_build(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument
-    add("file", nargs="+", metavar="FILE", help="molecules: .smi .csv .tsv .parquet .sdf, also .gz, or demo")
-    add("-o", "--output", required=True, metavar="DIR", help="folder of the bank")
-    add("--smiles-column", metavar="NAME", help="column with the SMILES")
-    add("--name-column", metavar="NAME", help="column with the names")
-    add("--desalt", action="store_true", help="keep the largest fragment, neutralised")
-    add("--workers", type=_positive, default=1, help="processes that canonicalise")
-    add("--shard-rows", type=_positive, default=32768, help="molecules per file of embeddings")
-    add("--overwrite", action="store_true", help="replace the bank in DIR, finished or not")
-    _decode(parser)
-    _compute(parser, 256)
-
-
-def _convert(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("system", choices=("dreams", "specbridge", "casanovo"), help="whose checkpoint it is")
-    parser.add_argument("checkpoint", metavar="CKPT", help="the .ckpt or .pt file")
-    parser.add_argument("output", metavar="OUT", help="folder to write")
-    parser.add_argument("--heads", type=_positive, help="attention heads, where the file does not say")
-    parser.add_argument(
-        "--molecule", metavar="NAME", help="specbridge: molecule encoder of the run, folder or Hub id"
-    )
-    parser.add_argument("--peaks", type=_positive, help="dreams: peaks per spectrum (default: as published)")
-    _common(parser)
-
-
-def _not_negative(text: str) -> int:
-    return 0 if text.strip() == "0" else _positive(text)
-
-
-def _positive(text: str) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
-    return value
-
-
-def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0.0 <= value <= 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
-    return value
-
-
-def _positive_number(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0.0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
-    return value
 
 
 def main(argv: Sequence[str] | None = None) -> int:

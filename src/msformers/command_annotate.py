@@ -11,8 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from .checkpoints import resolve_checkpoint
+from .checkpoints import DEFAULT_RETRIEVAL, resolve_checkpoint
 from .cli import UsageError
+from .command_generate import run_without_candidates
 from .command_support import input_paths, output_path, set_threads, table_line, with_progress
 from .inference.annotate import STATUSES, Annotation, annotate
 from .inference.loading import Loaded, load_retrieval
@@ -28,11 +29,15 @@ from .spectra.spectrum import Problem, Spectrum
 
 logger = logging.getLogger(__name__)
 SUFFIXES = (".html", ".jsonl", ".tsv", ".csv", ".parquet")
-SHOWN = 3
+SHOWN, BATCH = 3, 64
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Annotate the files and write the answers where they are wanted."""
+    """Annotate the files and write the answers where they are wanted; without candidates generate them."""
+    if arguments.candidates is None:
+        run_without_candidates(arguments)
+        return
+    arguments.model = arguments.model or DEFAULT_RETRIEVAL
     files = input_paths(arguments.file, "spectra")
     output = output_path(arguments.output, SUFFIXES) if arguments.output else None
     if arguments.resume and (output is None or output.suffix.lower() != ".jsonl"):
@@ -55,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         options,
         evidence=loaded.evidence,
         calibration=loaded.calibration,
-        batch_size=arguments.batch_size,
+        batch_size=arguments.batch_size or BATCH,
     )
     answers = _counted(answers, counts)
     if arguments.plot:

@@ -1,0 +1,159 @@
+"""One batch of spectra through a model: context, search, molecules, order and consensus."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ...spectra.masses import hill, parse_formula
+from ...spectra.spectrum import Spectrum
+from ...tokenization.selfies_atoms import read_symbol
+from ..encode import device_of
+from ..retrieval.query import Query
+from .consensus import consensus
+from .molecules import GeneratedMolecule, MoleculeSet, collect_sequences
+from .options import GenerateOptions, Generation
+from .rerank import Reranker, reranker
+from .substructures import Substructure, load_substructures, match_substructures
+
+Condition = Callable[[Sequence[Spectrum]], Mapping[str, Tensor]]
+"""Further conditions of B spectra, by the names `SpectrumToMoleculeModel.get_context` knows them under, (B, …) each."""
+
+
+class Decoder:
+    """A model with all that it generates with.
+
+    Args:
+        model, processor, tokenizer: of one checkpoint.
+        options: how to generate.
+        given: orders the molecules, unless the options ask for "mass" or "none".
+        library, properties: further conditions, for a model that was trained with them.
+        substructures: of the consensus; by default the bundled ones.
+
+    Raises:
+        ValueError: the options ask for a re-ranker that is not given, or for more symbols than the model can write.
+
+    Attributes:
+        order: what ranks the molecules.
+        elements: those that the tokenizer's symbols stand for.
+        max_length: tokens of a sequence, start and end included.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        processor: Any,
+        tokenizer: Any,
+        options: GenerateOptions,
+        given: Reranker | None = None,
+        library: Condition | None = None,
+        properties: Condition | None = None,
+        substructures: Sequence[Substructure] | None = None,
+    ) -> None:
+        self.model, self.processor, self.tokenizer, self.options = model, processor, tokenizer, options
+        self.conditions = [condition for condition in (library, properties) if condition is not None]
+        self.substructures = load_substructures() if substructures is None else tuple(substructures)
+        fixed = options.rerank in ("mass", "none") or given is None
+        self.order: Reranker = reranker(options.rerank) if fixed or given is None else given
+        atoms = [read_symbol(token).atom for token in tokenizer.get_vocab()]
+        self.elements = frozenset({"H", *(atom.element for atom in atoms if atom is not None)})
+        longest = int(model.decoder.config.max_position_embeddings)
+        self.max_length = longest if options.max_length is None else options.max_length + 2
+        if self.max_length > longest:
+            raise ValueError(
+                f"max_length {options.max_length}: the model writes at most {longest - 2} symbols; give less"
+            )
+
+    def __call__(self, wanted: Sequence[tuple[Generation, Query]]) -> None:
+        """Generate for some answers and enter the molecules into these."""
+        spectra = [answer.spectrum for answer, _ in wanted if answer.spectrum is not None]
+        queries = [query for _, query in wanted]
+        with torch.inference_mode():
+            sequences, scores = self.search(spectra, queries)
+        found = [
+            collect_sequences(
+                sequences[row], scores[row], self.tokenizer, query, source=self.options.strategy
+            )
+            for row, query in enumerate(queries)
+        ]
+        kept = [_fitting(one, answer, query) for one, (answer, query) in zip(found, wanted, strict=True)]
+        ranked = self.order(spectra, queries, kept)
+        for (answer, query), one, molecules in zip(wanted, found, ranked, strict=True):
+            self._enter(answer, query, one, molecules)
+
+    def search(
+        self, spectra: Sequence[Spectrum], queries: Sequence[Query]
+    ) -> tuple[list[list[Any]], list[list[float]]]:
+        """Token ids and mean log-probabilities of the sequences of each spectrum, best first."""
+        device, options = device_of(self.model), self.options
+        batch = self.processor(list(spectra), return_tensors="pt")
+        inputs: dict[str, Any] = {name: values.to(device) for name, values in batch.items()}
+        for condition in self.conditions:
+            inputs |= {name: values.to(device) for name, values in condition(spectra).items()}
+        found = self.model.generate(
+            **inputs,
+            num_beams=options.beams,
+            num_return_sequences=options.beams,
+            max_length=self.max_length,
+            return_dict_in_generate=True,
+            output_scores=True,
+        )
+        rows = found.sequences.view(len(spectra), options.beams, -1)
+        return [list(row.cpu().numpy()) for row in rows], found.sequences_scores.view(
+            len(spectra), -1
+        ).tolist()
+
+    def _enter(
+        self, answer: Generation, query: Query, found: MoleculeSet, molecules: list[GeneratedMolecule]
+    ) -> None:
+        answer.n_generated, answer.n_valid = found.n_sequences, found.n_sequences - found.n_invalid
+        answer.n_distinct = len(found.molecules)
+        answer.molecules = molecules[: self.options.n]
+        answer.n_held_back = answer.n_distinct - len(answer.molecules)
+        if not molecules:
+            nothing = _nothing(answer, query)
+            answer.status, answer.reason = "no_molecules", f"{nothing}; {answer.reason}".removesuffix("; ")
+            return
+        unordered = self.order.name == "mass" and query.precursor_mz is None
+        answer.ranked_by = "none" if unordered else self.order.name
+        agreed = consensus([molecule.smiles for molecule in answer.molecules], self.substructures)
+        names = [substructure.name for substructure in self.substructures]
+        answer.substructures = dict(zip(names, agreed.scores.tolist(), strict=True))
+        for molecule, value in zip(answer.molecules, agreed.agreement().tolist(), strict=True):
+            molecule.consensus = None if math.isnan(value) else value
+        if answer.spectrum is not None and answer.spectrum.smiles:
+            matches, valid = match_substructures([answer.spectrum.smiles], self.substructures)
+            if valid[0]:
+                answer.known_substructures = dict(zip(names, matches[0].tolist(), strict=True))
+
+
+def _fitting(found: MoleculeSet, answer: Generation, query: Query) -> list[GeneratedMolecule]:
+    """The molecules of the formula or mass asked for; all of them if none is."""
+    if query.search == "formula" and query.formula:
+        formula = hill(parse_formula(query.formula))
+        return [molecule for molecule in found.molecules if molecule.formula == formula]
+    if query.search == "mass":
+        return [
+            molecule
+            for molecule in found.molecules
+            if any(ion.low <= molecule.exact_mass <= ion.high for ion in query.ions)
+        ]
+    return found.molecules
+
+
+def _nothing(answer: Generation, query: Query) -> str:
+    """Why there is no molecule."""
+    if not answer.n_generated:
+        what = "the search found no sequence"
+    elif not answer.n_valid:
+        return f"none of {answer.n_generated} sequences is a valid molecule"
+    else:
+        what = f"{answer.n_distinct} molecules were generated, none"
+    if query.search == "formula":
+        return f"{what} of formula {query.formula}"
+    masses = ", ".join(f"{(ion.low + ion.high) / 2:.4f} Da ({ion.adduct.name})" for ion in query.ions)
+    return f"{what} of {masses}" if query.search == "mass" else what

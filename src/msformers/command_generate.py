@@ -1,0 +1,219 @@
+"""`msformers generate`: spectra to new molecules; also what `msformers annotate` does without candidates."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from .checkpoints import DEFAULT_RETRIEVAL, resolve_checkpoint
+from .cli import UsageError, build_parser
+from .command_support import input_paths, output_path, set_threads, table_line, with_progress
+from .inference.generation.generate import generate
+from .inference.generation.options import RECORD, STATUSES, GenerateOptions, Generation
+from .inference.generation.rerank import reranker
+from .inference.generation.substructures import load_substructures
+from .inference.loading import CheckpointError, Loaded, load_generator, load_retrieval
+from .reports.generation_html import write_generation_report
+from .reports.generation_records import GenerationRecord, generation_records
+from .reports.html import RunInfo
+from .reports.tables import write_jsonl, write_table
+from .resume import keep_complete, skip_done
+from .spectra.adducts import load_adducts, parse_adduct
+from .spectra.read import read
+from .spectra.spectrum import Problem, Spectrum
+
+logger = logging.getLogger(__name__)
+SUFFIXES = (".html", ".jsonl", ".tsv", ".csv", ".parquet")
+SHOWN, LEAST_BEAMS = 3, 100
+SAMPLING = ("temperature", "top_p", "seed")
+_NEEDS_CANDIDATES = {
+    "decode": "it chooses how candidates are compared",
+    "evidence_depth": "it is for candidates that are ranked again",
+    "min_confidence": "only ranked candidates have a calibrated probability",
+    "coverage": "only ranked candidates have a calibrated probability",
+    "set_level": "only ranked candidates have a calibrated probability",
+    "desalt": "it changes the molecules of a file",
+    "plot": "it draws ranked candidates; for generated ones use -o with an .html file",
+}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Generate molecules for the files and write them where they are wanted."""
+    files = input_paths(arguments.file, "spectra")
+    output = output_path(arguments.output, SUFFIXES) if arguments.output else None
+    if arguments.resume and (output is None or output.suffix.lower() != ".jsonl"):
+        raise UsageError("--resume needs -o with a .jsonl file")
+    options = _options(arguments)
+    substructures = load_substructures(extra=arguments.substructures)
+    set_threads(arguments)
+    loaded = load_generator(resolve_checkpoint(arguments.model), arguments.device, arguments.dtype)
+    order = reranker(options.rerank, _reranking(arguments), options.ppm)
+    spectra: Iterator[Spectrum | Problem] = iter(read(files))
+    if arguments.resume and output is not None:
+        skip_done(spectra, keep_complete(output))
+    counts: Counter[str] = Counter()
+    problems: list[Problem] = []
+    answers = generate(
+        _noting(spectra, problems),
+        loaded.model,
+        loaded.processor,
+        loaded.tokenizer,
+        options,
+        reranker=order,
+        substructures=substructures,
+        batch_size=arguments.batch_size,
+    )
+    answers = _counted(with_progress(answers, arguments, "spectra"), counts)
+    if output is None:
+        _table(answers)
+    elif output.suffix.lower() == ".html":
+        write_generation_report(
+            answers, output, _run_info(arguments, files, options, order.name), problems=problems
+        )
+    elif output.suffix.lower() == ".jsonl":
+        with output.open("a" if arguments.resume else "w", encoding="utf-8", newline="\n") as stream:
+            write_jsonl(generation_records(answers), stream)
+    else:
+        write_table(generation_records(answers), output, GenerationRecord)
+    found = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
+    where = f" -> {output}" if output else ""
+    logger.info("%d records: %s%s", counts.total(), ", ".join(found) or "none", where)
+
+
+def run_without_candidates(given: argparse.Namespace) -> None:
+    """`annotate` without candidates: the same files, output and limits, with structures that are generated.
+
+    Raises:
+        UsageError: an option makes sense for candidates only.
+    """
+    parser = build_parser()
+    usual = parser.parse_args(["annotate", "demo"])
+    for name, reason in _NEEDS_CANDIDATES.items():
+        if getattr(given, name) != getattr(usual, name):
+            raise UsageError(f"--{name.replace('_', '-')} needs --candidates: {reason}")
+    arguments = parser.parse_args(["generate", "demo"])
+    for name, value in vars(given).items():
+        if hasattr(arguments, name) and value is not None:
+            setattr(arguments, name, value)
+    arguments.n = given.top_k
+    arguments.formula = RECORD if given.search == "formula" else None
+    arguments.no_mass_filter = given.search == "open"
+    logger.warning("no --candidates: structures are generated by %s, not looked up", arguments.model)
+    run(arguments)
+
+
+def _options(arguments: argparse.Namespace) -> GenerateOptions:
+    if arguments.adduct not in ("assume", "common", "require"):
+        parse_adduct(arguments.adduct)
+    sampling = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
+    if sampling and arguments.strategy != "sample":
+        raise UsageError(
+            f"--{next(iter(sampling)).replace('_', '-')} has no effect on --strategy {arguments.strategy}; "
+            "add --strategy sample, or leave it out"
+        )
+    try:
+        return GenerateOptions(
+            n=arguments.n,
+            beams=arguments.beams or max(LEAST_BEAMS, arguments.n),
+            strategy=arguments.strategy,
+            **sampling,
+            mass_filter=not arguments.no_mass_filter,
+            ppm=arguments.ppm,
+            adducts=arguments.adduct,
+            adduct_table=load_adducts(arguments.adduct_table) if arguments.adduct_table else None,
+            formula=arguments.formula,
+            rerank=arguments.rerank,
+            min_peaks=arguments.min_peaks,
+            max_length=arguments.max_length,
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
+def _reranking(arguments: argparse.Namespace) -> Loaded | None:
+    """The model that re-ranks, if one is asked for or at hand."""
+    if arguments.rerank not in ("auto", "learned"):
+        return None
+    name = arguments.reranker or DEFAULT_RETRIEVAL
+    try:
+        return load_retrieval(resolve_checkpoint(name), arguments.device, arguments.dtype)
+    except CheckpointError:
+        if arguments.rerank == "learned" or arguments.reranker:
+            raise
+        logger.warning("%s is not at hand to re-rank; molecules are ordered by their mass", name)
+        return None
+
+
+def _noting(spectra: Iterable[Spectrum | Problem], problems: list[Problem]) -> Iterator[Spectrum | Problem]:
+    """The records, with the problems among them also put into a list for the report."""
+    for record in spectra:
+        if isinstance(record, Problem):
+            problems.append(record)
+        yield record
+
+
+def _counted(answers: Iterable[Generation], counts: Counter[str]) -> Iterator[Generation]:
+    for answer in answers:
+        counts[answer.status] += 1
+        yield answer
+
+
+def _run_info(
+    arguments: argparse.Namespace, files: list[Path], options: GenerateOptions, order: str
+) -> RunInfo:
+    draws = f", temperature {options.temperature:g}, top-p {options.top_p:g}, seed {options.seed}"
+    limit = f"within {options.ppm:g} ppm of the precursor" if options.mass_filter else "not restricted"
+    return RunInfo(
+        inputs=tuple(str(file) for file in files),
+        model=arguments.model,
+        bank="none: structures are generated from the spectra alone",
+        command=shlex.join(["msformers", *sys.argv[1:]]),
+        options={
+            "search": f"{options.strategy}, {options.beams} wide{draws if options.strategy == 'sample' else ''}",
+            "mass": limit if options.formula is None else f"formula: {options.formula}",
+            "adduct where none is stated": options.adducts,
+            "molecules per spectrum": f"at most {options.n}",
+            "ordered by": order,
+        },
+    )
+
+
+def _table(answers: Iterable[Generation]) -> None:
+    """A short table on standard output: up to three molecules per spectrum, or the reason why there is none."""
+    widths = (5, 24, 9, 12, 4, 48, 12, 7, 7, 9)
+    titles = (
+        "index",
+        "spectrum",
+        "m/z",
+        "adduct",
+        "rank",
+        "molecule",
+        "formula",
+        "score",
+        "ppm",
+        "consensus",
+    )
+    sys.stdout.write(table_line(titles, widths))
+    for answer in answers:
+        mz = "" if answer.precursor_mz is None else f"{answer.precursor_mz:.4f}"
+        head = (str(answer.index), answer.native_id, mz)
+        for hit in answer.molecules[:SHOWN]:
+            error = "" if hit.mass_error_ppm is None else f"{round(hit.mass_error_ppm, 1) + 0.0:+.1f}"
+            agreed = "" if hit.consensus is None else f"{hit.consensus:.2f}"
+            cells = (
+                hit.adduct or "",
+                str(hit.rank),
+                hit.smiles,
+                hit.formula,
+                f"{hit.score:.3f}",
+                error,
+                agreed,
+            )
+            sys.stdout.write(table_line((*head, *cells), widths))
+        if not answer.molecules:
+            sys.stdout.write(table_line(head, widths[:3]).rstrip() + f"  {answer.status}: {answer.reason}\n")

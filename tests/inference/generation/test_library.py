@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from msformers.inference.encode import embed_spectra
+from msformers.inference.generation.library import LibraryError, SpectrumLibrary, encoder_of
+from msformers.spectra.molecules import inchikey_block, molecule_record
+from msformers.spectra.spectrum import Problem, Spectrum
+
+NAMES = ("caffeine", "aspirin", "glucose", "alanine", "choline")
+
+
+def reference(spectrum: Spectrum, smiles: str, more: float | None = None) -> Spectrum:
+    """The spectrum with its molecule, and one more peak."""
+    spectrum.smiles = smiles
+    if more is not None:
+        spectrum.mz = np.append(spectrum.mz, more)
+        spectrum.intensity = np.append(spectrum.intensity, np.float32(1))
+    return spectrum
+
+
+@pytest.fixture
+def references(molecules: dict[str, str], make_spectrum: Any) -> list[Spectrum]:
+    """Two spectra of each molecule, one of them with a peak too many."""
+    return [
+        reference(make_spectrum(molecules[name], native_id=f"{name}-{kind}"), molecules[name], more)
+        for kind, more in (("exact", None), ("noisy", 200.0))
+        for name in NAMES
+    ]
+
+
+@pytest.fixture
+def library(references: list[Spectrum], model: Any, extractor: Any) -> SpectrumLibrary:
+    return SpectrumLibrary.build(references, model, extractor, batch_size=3)
+
+
+def names(library: SpectrumLibrary, indices: Any) -> list[str]:
+    return [library.native_id[place] for place in np.ravel(indices)]
+
+
+def test_the_nearest_molecule_is_found_by_its_nearest_spectrum(
+    library: SpectrumLibrary, references: list[Spectrum], model: Any, extractor: Any
+) -> None:
+    vectors, _ = embed_spectra(references, model, extractor)
+    found = library.nearest(vectors)
+    assert names(library, found.indices) == [spectrum.native_id for spectrum in references]
+    assert found.similarities[:, 0] == pytest.approx(1.0, abs=1e-5)
+    assert [row[0] for row in found.smiles] == [molecule_record(s.smiles or "").smiles for s in references]
+
+
+def test_molecules_are_distinct_and_in_the_order_of_all_cosines(
+    library: SpectrumLibrary, references: list[Spectrum], model: Any, extractor: Any
+) -> None:
+    vectors, _ = embed_spectra(references[:1], model, extractor)
+    found = library.nearest(vectors, 9)
+    cosine = library.embeddings @ vectors[0] / np.linalg.norm(vectors[0])
+    best = {key: cosine[np.array(library.inchikey14) == key].max() for key in library.inchikey14}
+    expected = sorted(best.values(), reverse=True)
+    assert found.similarities[0, :5] == pytest.approx(expected, abs=1e-5)
+    assert np.isnan(found.similarities[0, 5:]).all()
+    assert (found.indices[0, 5:] == -1).all()
+    assert cosine[found.indices[0, :5]] == pytest.approx(expected, abs=1e-5)
+    assert len(set(found.smiles[0])) == len(found.smiles[0]) == 5
+
+
+def test_blocks_of_queries_give_what_one_alone_gives(
+    library: SpectrumLibrary, references: list[Spectrum], model: Any, extractor: Any, monkeypatch: Any
+) -> None:
+    vectors, _ = embed_spectra(references, model, extractor)
+    keys = [inchikey_block(spectrum.smiles or "") for spectrum in references]
+    whole = library.nearest(vectors, 2, exclude=keys)
+    monkeypatch.setattr("msformers.inference.generation.library.BLOCK_SCORES", 3 * len(library))
+    parts = library.nearest(vectors, 2, exclude=keys)
+    assert parts.indices.tolist() == whole.indices.tolist()
+    assert parts.smiles == whole.smiles
+
+
+def test_a_spectrum_finds_neither_its_molecule_nor_itself_when_told_so(
+    library: SpectrumLibrary, references: list[Spectrum], model: Any, extractor: Any
+) -> None:
+    vectors, _ = embed_spectra(references, model, extractor)
+    keys = [inchikey_block(spectrum.smiles or "") for spectrum in references]
+    others = library.nearest(vectors, 10, exclude=keys)
+    for key, row in zip(keys, others.indices, strict=True):
+        assert key not in [library.inchikey14[place] for place in row if place >= 0]
+        assert (row >= 0).sum() == 4
+    own = [spectrum.native_id for spectrum in references]
+    twins = [f"{name.split('-')[0]}-{'noisy' if name.endswith('exact') else 'exact'}" for name in own]
+    found = library.nearest(vectors, 5, exclude_spectrum=own)
+    assert not {name for name, row in zip(own, found.indices, strict=True) if name in names(library, row)}
+    assert all(twin in names(library, row) for twin, row in zip(twins, found.indices, strict=True))
+    assert np.allclose(library.nearest(vectors).similarities, 1, atol=1e-5), "an exclusion must not stay"
+
+
+def test_saved_and_loaded_it_answers_the_same(
+    library: SpectrumLibrary, references: list[Spectrum], model: Any, extractor: Any, tmp_path: Path
+) -> None:
+    vectors, _ = embed_spectra(references, model, extractor)
+    library.save(tmp_path / "library")
+    again = SpectrumLibrary.load(tmp_path / "library")
+    assert again.nearest(vectors, 3).smiles == library.nearest(vectors, 3).smiles
+    assert again.nearest(vectors, 3).similarities == pytest.approx(
+        library.nearest(vectors, 3).similarities, abs=1e-3, nan_ok=True
+    )
+    again.check_model(model)
+    assert {path.suffix for path in (tmp_path / "library").iterdir()} == {".json", ".safetensors", ".parquet"}
+
+
+def test_records_that_cannot_be_references_are_named(
+    references: list[Spectrum], model: Any, extractor: Any, make_spectrum: Any
+) -> None:
+    records = [
+        *references[:2],
+        make_spectrum("CCO", index=2, native_id="nameless"),
+        reference(make_spectrum("CCO", index=3, native_id="broken"), "C(C"),
+        Problem(4, 7, "unread", "PEPMASS", "x", "is not a number"),
+        Spectrum(np.empty(0), np.empty(0, np.float32), smiles="CCO", index=5, native_id="empty"),
+    ]
+    library = SpectrumLibrary.build(iter(records), model, extractor)
+    assert len(library) == 2
+    assert [problem.native_id for problem in library.problems] == ["nameless", "broken", "unread", "empty"]
+    assert all(problem.reason for problem in library.problems)
+    with pytest.raises(LibraryError, match=r"none of 1 spectra can be in a library.*nameless"):
+        SpectrumLibrary.build(records[2:3], model, extractor)
+
+
+def test_the_encoder_of_a_generating_model_is_what_embeds(
+    references: list[Spectrum], model: Any, extractor: Any, bag_model: Any
+) -> None:
+    generator = SimpleNamespace(encoder=model, get_context=None)
+    library = SpectrumLibrary.build(references, generator, extractor)
+    assert encoder_of(model) is model
+    library.check_model(model)
+    with pytest.raises(LibraryError, match="build the library with this model"):
+        library.check_model(bag_model(seed=1))
+
+
+def test_wrong_questions_and_wrong_folders_are_named(library: SpectrumLibrary, tmp_path: Path) -> None:
+    with pytest.raises(LibraryError, match="3 dimensions, the library 16"):
+        library.nearest(np.ones((1, 3)))
+    with pytest.raises(LibraryError, match="2 spectra, 1 and 2 exclusions"):
+        library.nearest(np.ones((2, 16)), exclude=["A"])
+    with pytest.raises(LibraryError, match="k 0"):
+        library.nearest(np.ones((2, 16)), 0)
+    with pytest.raises(LibraryError, match=r"is no spectrum library"):
+        SpectrumLibrary.load(tmp_path)
+    library.save(tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 9}))
+    with pytest.raises(LibraryError, match="9, this msformers reads"):
+        SpectrumLibrary.load(tmp_path)

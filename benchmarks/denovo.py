@@ -56,7 +56,7 @@ logger = logging.getLogger("msformers.benchmark")
 WITHOUT_MODEL = ("same-mass", "random-selfies", "random-selfies-mass", "frequent", "nearest", "nearest-open")
 COLUMNS = ("accession", "ion_mode", "charge", "collision_energy_ev", "ms_level")
 CHUNK = 200
-RANDOM_STRINGS = 200_000
+RANDOM_STRINGS = 60_000
 
 
 def queries(data: Path, fold: str, count: int | None, seed: int) -> SpectrumTable:
@@ -221,6 +221,8 @@ def parser() -> argparse.ArgumentParser:
     add("--model", help="checkpoint of a spectrum-to-molecule model")
     add("--reranker", help="retrieval checkpoint that orders the molecules")
     add("--weight", type=float, help="of the beam score beside the re-ranker's; on val it is fitted without")
+    add("--library", type=Path, help="spectrum library whose nearest match the model is told")
+    add("--library-bert", default="selfies-bert-small", help="SELFIES BERT that describes that match")
     add("--beams", type=int, default=100)
     add("--strategy", choices=("beam", "sample", "diverse"), default="beam")
     add("--no-mass-filter", action="store_true", help="do not hold growing molecules to the mass")

@@ -125,7 +125,7 @@ class RandomSelfies:
     n_invalid: int
 
     @classmethod
-    def draw(cls, smiles: Sequence[str], count: int, seed: int, sample: int = 20_000) -> RandomSelfies:
+    def draw(cls, smiles: Sequence[str], count: int, seed: int, sample: int = 5_000) -> RandomSelfies:
         """Draw `count` strings after the tokens of `sample` random training molecules."""
         rng = np.random.default_rng(seed)
         chosen = rng.choice(len(smiles), min(sample, len(smiles)), replace=False)

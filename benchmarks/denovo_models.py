@@ -10,13 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from denovo_baselines import MassSorted, Proposals
 
 from msformers import resolve_checkpoint
 from msformers.inference.encode import weights_sha256
+from msformers.inference.generation.generate import generate
+from msformers.inference.generation.library_condition import LibraryCondition
 from msformers.inference.generation.molecules import GeneratedMolecule
+from msformers.inference.generation.options import GenerateOptions
 from msformers.inference.generation.rerank import BeamOrder, LearnedOrder, MassOrder, Reranker, fit_weight
-from msformers.inference.loading import Loaded, load_retrieval
+from msformers.inference.loading import Loaded, load_generator, load_retrieval
 from msformers.inference.retrieval.precursor import read_precursor
 from msformers.inference.retrieval.query import Query, best_adduct
 from msformers.metrics.molecules import max_tanimoto
@@ -25,6 +29,25 @@ from msformers.spectra.spectrum import Spectrum
 
 SHORTLIST = 200
 """Training molecules per spectrum that fragment evidence is asked about, as in `annotate`."""
+
+
+class MassAlone:
+    """A spectrum-to-molecule model that is told nothing but the neutral mass, and not even that if it has no such input."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.model, name)
+
+    def get_context(self, **inputs: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """Context (B, K, c) and its mask (B, K); zeros where nothing is left to tell."""
+        mass = inputs.get("neutral_mass")
+        if mass is not None and self.model.config.neutral_mass:
+            return self.model.get_context(neutral_mass=mass)
+        like = next(iter(inputs.values()))
+        context = torch.zeros(len(like), 1, self.model.config.context_size, device=like.device)
+        return context, torch.ones(context.shape[:2], dtype=torch.long, device=like.device)
 
 
 class GeneratedMethods:
@@ -44,18 +67,57 @@ class GeneratedMethods:
             raise SystemExit("this method needs --reranker, a retrieval checkpoint such as nexamass-small")
         return load_retrieval(resolve_checkpoint(self.args.reranker), self.args.device)
 
+    @cached_property
+    def generator(self) -> Loaded:
+        """The spectrum-to-molecule model.
+
+        Raises:
+            SystemExit: none is given.
+        """
+        if not self.args.model:
+            raise SystemExit("this method needs --model, a checkpoint of a spectrum-to-molecule model")
+        return load_generator(resolve_checkpoint(self.args.model), self.args.device)
+
     def label(self, method: str) -> str:
         """What tells the runs of one method apart in the names of their folders."""
         if method == "ranked-same-mass":
-            return Path(self.args.reranker).name
+            return Path(self.args.reranker or "").name
         free = "-free" if self.args.no_mass_filter else ""
-        return f"{Path(self.args.model).name}-{self.args.strategy}-{self.args.beams}{free}"
+        return f"{Path(self.args.model or '').name}-{self.args.strategy}-{self.args.beams}{free}"
 
     def made_from(self, method: str) -> dict[str, Any]:
         """What decides the proposals of a method beside the spectra."""
         if method == "ranked-same-mass":
-            return {"method": method, "weights": weights_sha256(self.retrieval.model)}
-        return {}
+            return {"weights": weights_sha256(self.retrieval.model)}
+        made = {"weights": weights_sha256(self.generator.model), "library": str(self.args.library)}
+        return made | {
+            name: getattr(self.args, name) for name in ("beams", "strategy", "no_mass_filter", "seed")
+        }
+
+    def generated(self, spectra: Sequence[Spectrum], with_spectrum: bool) -> Iterator[Proposals]:
+        """Molecules of the model in the order of the search."""
+        args, loaded = self.args, self.generator
+        options = GenerateOptions(
+            n=args.beams,
+            beams=args.beams,
+            strategy=args.strategy,
+            seed=args.seed,
+            mass_filter=not args.no_mass_filter,
+            rerank="none",
+        )
+        library = None
+        if args.library and with_spectrum:
+            library = LibraryCondition.load(args.library, loaded, resolve_checkpoint(args.library_bert))
+        model = loaded.model if with_spectrum else MassAlone(loaded.model)
+        parts = (loaded.processor, loaded.tokenizer, options)
+        for answer in generate(spectra, model, *parts, library=library, batch_size=args.batch_size):
+            yield Proposals(
+                [molecule.smiles for molecule in answer.molecules],
+                answer.n_generated,
+                answer.n_generated - answer.n_valid,
+                answer.n_valid - answer.n_distinct,
+                [molecule.beam_score for molecule in answer.molecules],
+            )
 
     def ranked_same_mass(
         self, pool: MassSorted, spectra: Sequence[Spectrum], count: int

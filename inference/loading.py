@@ -12,10 +12,10 @@ from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer
 from transformers.utils import logging as library_logging
 
 from ..modeling.auto import (
+    AutoModelForMoleculeGeneration,
     AutoModelForMoleculeRetrieval,
     AutoModelForPeptideSequencing,
     AutoModelForSpectrumEmbedding,
-    auto_class,
 )
 from .retrieval.confidence import Calibration
 from .retrieval.evidence import FragmentEvidence
@@ -99,7 +99,7 @@ def load_sequencer(name: str, device: str = "auto", dtype: str = "float32") -> L
 
 def load_generator(name: str, device: str = "auto", dtype: str = "float32") -> Loaded:
     """A model that writes molecules from spectra, with its SELFIES tokenizer; arguments and errors as in `load_retrieval`."""
-    model = _load(auto_class("AutoModelForMoleculeGeneration"), name, device, dtype)
+    model = _load(AutoModelForMoleculeGeneration, name, device, dtype)
     with _explained(name, "has no SELFIES tokenizer"):
         tokenizer = AutoTokenizer.from_pretrained(name)
     return Loaded(model, _processor(name), tokenizer)

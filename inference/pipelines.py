@@ -1,4 +1,4 @@
-"""The tasks "molecule-retrieval", "peptide-sequencing" and "spectrum-embedding": the transformers way to the same answers."""
+"""The tasks "molecule-retrieval", "molecule-generation", "peptide-sequencing" and "spectrum-embedding", the transformers way."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from transformers import AutoModel, Pipeline
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..modeling.auto import (
+    AutoModelForMoleculeGeneration,
     AutoModelForMoleculeRetrieval,
     AutoModelForPeptideSequencing,
     AutoModelForSpectrumEmbedding,
@@ -19,7 +20,14 @@ from ..modeling.auto import (
 from ..spectra.spectrum import Problem, Spectrum
 from .annotate import finish, plan
 from .encode import NOT_FINITE, spectrum_features
+from .generation.decode import Decoder
+from .generation.generate import answer_batch
+from .generation.generate import plan as plan_generation
+from .generation.options import GenerateOptions
+from .generation.rerank import LearnedOrder, Reranker
+from .generation.substructures import load_substructures
 from .inputs import as_list, as_spectrum
+from .loading import load_retrieval
 from .options import SearchOptions
 from .peptides import SequenceOptions
 from .retrieval.bank import MoleculeBank, open_bank
@@ -38,6 +46,7 @@ _PLACEHOLDER = {
     "charge": 1,
 }
 _SEARCH = tuple(item.name for item in fields(SearchOptions))
+_GENERATE = tuple(item.name for item in fields(GenerateOptions))
 
 
 class SpectrumPipeline(Pipeline):
@@ -161,6 +170,59 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
         return annotation.rows()
 
 
+class MoleculeGenerationPipeline(SpectrumPipeline):
+    """Spectrum to new molecules: a list of mappings with rank, smiles, selfies, formula, mass_error_ppm, status, reason …
+
+    A spectrum without a molecule gives one mapping with rank None, and status and reason.
+
+    Args:
+        reranker: orders the molecules: a `Reranker`, or folder or Hub id of a retrieval model; without it the precursor's
+            mass does.
+        kwargs: the fields of `GenerateOptions`, also per call, and what every `Pipeline` takes.
+
+    Raises:
+        ValueError: the options ask for what the model cannot do.
+    """
+
+    _load_tokenizer = True
+
+    def __init__(self, *args: Any, reranker: Reranker | str | Path | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(reranker, str | Path):
+            reranker = LearnedOrder(load_retrieval(str(reranker), str(self.device)))
+        self.reranker, self.substructures = reranker, load_substructures()
+
+    def _sanitize_parameters(
+        self, **parameters: Any
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        unknown = sorted(set(parameters) - set(_GENERATE))
+        if unknown:
+            raise TypeError(
+                f"molecule-generation has no parameter {', '.join(unknown)}; known: {', '.join(_GENERATE)}"
+            )
+        return dict(parameters), dict(parameters), {}
+
+    def _decoder(self, parameters: dict[str, Any]) -> Decoder:
+        parts = (self.model, self.feature_extractor, self.tokenizer, GenerateOptions(**parameters))
+        return Decoder(*parts, self.reranker, substructures=self.substructures)
+
+    def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
+        """The answer to fill, and what may be generated for it."""
+        return {"record": plan_generation(input_, self._decoder(parameters))}
+
+    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+        record = input_tensors["record"]
+        plans = record if isinstance(record, list) else [record]
+        wanted = [(answer, query) for answer, query in plans if query is not None]
+        if wanted:
+            answer_batch(wanted, self._decoder(parameters))
+        return {"record": record}
+
+    def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> list[dict[str, Any]]:
+        """Molecules of one spectrum."""
+        return model_outputs["record"][0].rows()
+
+
 class PeptideSequencingPipeline(SpectrumPipeline):
     """Spectrum to peptides: a list of mappings with rank, peptide, score, residue_scores, calc_mz, status, reason …
 
@@ -214,6 +276,7 @@ def register_pipelines() -> None:
     known = PIPELINE_REGISTRY.get_supported_tasks()
     tasks: tuple[tuple[str, type, tuple[Any, ...]], ...] = (
         ("molecule-retrieval", MoleculeRetrievalPipeline, (AutoModelForMoleculeRetrieval,)),
+        ("molecule-generation", MoleculeGenerationPipeline, (AutoModelForMoleculeGeneration,)),
         ("peptide-sequencing", PeptideSequencingPipeline, (AutoModelForPeptideSequencing,)),
         (
             "spectrum-embedding",

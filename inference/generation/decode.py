@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...spectra.masses import hill, parse_formula
+from ...spectra.masses import formula_mass, hill, parse_formula
 from ...spectra.spectrum import Spectrum
+from ...tokenization.conditions import spectrum_conditions
 from ...tokenization.selfies_atoms import read_symbol
 from ..encode import device_of
 from ..retrieval.query import Query
 from .consensus import consensus
+from .hypotheses import Hypotheses, SearchOptions
 from .molecules import GeneratedMolecule, MoleculeSet, collect_sequences
 from .options import GenerateOptions, Generation
 from .rerank import Reranker, reranker
+from .search import beam_search, diverse_beam_search, sample
+from .search_beams import LogitsProcessor
 from .substructures import Substructure, load_substructures, match_substructures
 
 Condition = Callable[[Sequence[Spectrum]], Mapping[str, Tensor]]
@@ -87,25 +94,43 @@ class Decoder:
 
     def search(
         self, spectra: Sequence[Spectrum], queries: Sequence[Query]
-    ) -> tuple[list[list[Any]], list[list[float]]]:
+    ) -> tuple[list[list[npt.NDArray[np.int64]]], list[list[float]]]:
         """Token ids and mean log-probabilities of the sequences of each spectrum, best first."""
-        device, options = device_of(self.model), self.options
+        device = device_of(self.model)
         batch = self.processor(list(spectra), return_tensors="pt")
         inputs: dict[str, Any] = {name: values.to(device) for name, values in batch.items()}
+        told = _told(self.model.config, spectra, queries)
         for condition in self.conditions:
-            inputs |= {name: values.to(device) for name, values in condition(spectra).items()}
-        found = self.model.generate(
-            **inputs,
+            told |= condition(spectra)
+        inputs |= {name: values.to(device) for name, values in told.items()}
+        context, mask = self.model.get_context(**inputs)
+        found = self._sequences(context, mask, spectra, None)
+        return found.sequences, [scores.tolist() for scores in found.scores]
+
+    def _sequences(
+        self, context: Tensor, mask: Tensor, spectra: Sequence[Spectrum], restriction: LogitsProcessor | None
+    ) -> Hypotheses:
+        """The search asked for, on context vectors (B, K, c) and their mask (B, K)."""
+        options, tokenizer = self.options, self.tokenizer
+        how: dict[str, Any] = {}
+        if options.strategy == "diverse":
+            how = {"num_beam_groups": options.beam_groups, "diversity_penalty": options.diversity}
+        elif options.strategy == "sample":
+            how = {"temperature": options.temperature, "top_p": options.top_p}
+        settings = SearchOptions(
             num_beams=options.beams,
             num_return_sequences=options.beams,
             max_length=self.max_length,
-            return_dict_in_generate=True,
-            output_scores=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+            **how,
         )
-        rows = found.sequences.view(len(spectra), options.beams, -1)
-        return [list(row.cpu().numpy()) for row in rows], found.sequences_scores.view(
-            len(spectra), -1
-        ).tolist()
+        given = (self.model.decoder, context, mask, settings, restriction)
+        if options.strategy == "sample":
+            # a seed of its own for every spectrum: the same molecules in any batch, and after an interruption
+            return sample(*given, seed=[options.seed + spectrum.index for spectrum in spectra])
+        return (diverse_beam_search if options.strategy == "diverse" else beam_search)(*given)
 
     def _enter(
         self, answer: Generation, query: Query, found: MoleculeSet, molecules: list[GeneratedMolecule]
@@ -129,6 +154,25 @@ class Decoder:
             matches, valid = match_substructures([answer.spectrum.smiles], self.substructures)
             if valid[0]:
                 answer.known_substructures = dict(zip(names, matches[0].tolist(), strict=True))
+
+
+def _told(config: Any, spectra: Sequence[Spectrum], queries: Sequence[Query]) -> dict[str, Tensor]:
+    """What the records say beside their peaks, as far as the model was trained to be told: (B,) each."""
+    adducts = tuple(config.adducts)
+    masses = [_mass(query) for query in queries]
+    records = [
+        replace(spectrum, adduct=query.ions[0].adduct.name if len(query.ions) == 1 else None)
+        for spectrum, query in zip(spectra, queries, strict=True)
+    ]
+    found = spectrum_conditions(records, adducts, masses)
+    return {name: values for name, values in found.items() if name == "adduct_ids" or getattr(config, name)}
+
+
+def _mass(query: Query) -> float | None:
+    """Neutral mass in Da: of the formula, else of the precursor if it has one reading only."""
+    if query.search == "formula" and query.formula:
+        return formula_mass(query.formula)
+    return (query.ions[0].low + query.ions[0].high) / 2 if len(query.ions) == 1 else None
 
 
 def _fitting(found: MoleculeSet, answer: Generation, query: Query) -> list[GeneratedMolecule]:

@@ -18,6 +18,7 @@ Rerank = Literal["auto", "mass", "learned", "none"]
 STRATEGIES: tuple[Strategy, ...] = ("beam", "sample", "diverse")
 RERANKS: tuple[Rerank, ...] = ("auto", "mass", "learned", "none")
 RECORD = "record"
+GROUPS = 10
 
 STATUSES = {
     "ok": "molecules were generated",
@@ -49,7 +50,9 @@ class GenerateOptions:
         strategy: "beam", "sample" (temperature, top-p) or "diverse" (groups of beams that avoid each other).
         temperature: of sampling; below 1 nearer to the most probable, above 1 more varied.
         top_p: of sampling: draw among the most probable symbols that have this probability together.
-        seed: of sampling; the same seed gives the same molecules.
+        seed: of sampling; the same seed gives the same molecules, whatever else is in the file.
+        groups: of the diverse search; None: ten, or what divides the beams. diversity: what a symbol loses in
+            log-probability for each beam of an earlier group that takes it too.
         mass_filter: keep molecules, while they grow, within the masses that precursor or formula allow.
         ppm: tolerance around the precursor m/z.
         adducts: for spectra without adduct: "assume", "common", "require" or an adduct; see `read_precursor`.
@@ -70,6 +73,8 @@ class GenerateOptions:
     temperature: float = 1.0
     top_p: float = 1.0
     seed: int = 0
+    groups: int | None = None
+    diversity: float = 0.5
     mass_filter: bool = True
     ppm: float = 10.0
     adducts: AdductPolicy = "assume"
@@ -94,12 +99,23 @@ class GenerateOptions:
             raise ValueError(
                 f"temperature must be above 0 and top_p in (0, 1], got {self.temperature} and {self.top_p}"
             )
-        if not self.ppm > 0.0:
-            raise ValueError(f"ppm must be above 0, got {self.ppm}")
+        if self.groups is not None and (self.groups < 1 or self.beams % self.groups):
+            raise ValueError(
+                f"groups {self.groups} does not divide the beams ({self.beams}); change one of them"
+            )
+        if not self.ppm > 0.0 or not self.diversity >= 0.0:
+            raise ValueError(
+                f"ppm must be above 0 and diversity not below, got {self.ppm} and {self.diversity}"
+            )
         if self.max_length is not None and self.max_length < 1:
             raise ValueError(f"max_length must be at least 1, got {self.max_length}")
         if self.formula is not None and self.formula != RECORD:
             parse_formula(self.formula)
+
+    @property
+    def beam_groups(self) -> int:
+        """Groups of the diverse search."""
+        return self.groups or max(count for count in range(1, GROUPS + 1) if self.beams % count == 0)
 
 
 @dataclass(slots=True)

@@ -28,6 +28,7 @@ _PUBLIC = {
     "AutoModelForSpectrumPreTraining": "modeling.auto",
     "AutoModelForMolecularFingerprint": "modeling.auto",
     "AutoModelForMolecularPropertyPrediction": "modeling.auto",
+    "AutoModelForMoleculeGeneration": "modeling.auto",
     "AutoModelForMoleculeRetrieval": "modeling.auto",
     "AutoModelForPeptideSequencing": "modeling.auto",
     "AutoModelForSpectrumClassification": "modeling.auto",

@@ -52,12 +52,14 @@ def pipeline(task: str, model: str | Path | Any = None, **kwargs: Any) -> Any:
             transformers.
         model: checkpoint name, folder, Hub id, or a model; by default the shipped one that generates molecules for
             "molecule-generation", the shipped one that ranks them otherwise.
-        kwargs: passed on.
+        kwargs: passed on; a `reranker` may also be the name of a checkpoint.
     """
     from transformers import pipeline as make
 
     if model is None:
         model = DEFAULT_GENERATION if task == "molecule-generation" else DEFAULT_RETRIEVAL
+    if isinstance(kwargs.get("reranker"), str | Path):
+        kwargs["reranker"] = resolve_checkpoint(kwargs["reranker"])
     return make(task, model=resolve_checkpoint(model) if isinstance(model, str | Path) else model, **kwargs)
 
 

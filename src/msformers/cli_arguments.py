@@ -114,6 +114,14 @@ def _strategy(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="sample: the same seed, the same molecules (default: 0)",
     )
+    groups = "diverse: groups of beams (default: 10, or what divides the beams)"
+    add("--groups", type=_positive, metavar="N", help=groups)
+    add(
+        "--diversity",
+        type=_positive_number,
+        metavar="D",
+        help="diverse: how hard they avoid each other (default: 0.5)",
+    )
     longest = "symbols of a molecule at most (default: all the model can write)"
     add("--max-length", type=_positive, metavar="N", help=longest)
 

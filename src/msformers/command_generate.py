@@ -30,7 +30,14 @@ from .spectra.spectrum import Problem, Spectrum
 logger = logging.getLogger(__name__)
 SUFFIXES = (".html", ".jsonl", ".tsv", ".csv", ".parquet")
 SHOWN, LEAST_BEAMS = 3, 100
-SAMPLING = ("temperature", "top_p", "seed")
+STRATEGY_OF = {
+    "temperature": "sample",
+    "top_p": "sample",
+    "seed": "sample",
+    "groups": "diverse",
+    "diversity": "diverse",
+}
+"""Options that only one strategy knows."""
 _NEEDS_CANDIDATES = {
     "decode": "it chooses how candidates are compared",
     "evidence_depth": "it is for candidates that are ranked again",
@@ -110,18 +117,19 @@ def run_without_candidates(given: argparse.Namespace) -> None:
 def _options(arguments: argparse.Namespace) -> GenerateOptions:
     if arguments.adduct not in ("assume", "common", "require"):
         parse_adduct(arguments.adduct)
-    sampling = {name: getattr(arguments, name) for name in SAMPLING if getattr(arguments, name) is not None}
-    if sampling and arguments.strategy != "sample":
-        raise UsageError(
-            f"--{next(iter(sampling)).replace('_', '-')} has no effect on --strategy {arguments.strategy}; "
-            "add --strategy sample, or leave it out"
-        )
+    how = {name: getattr(arguments, name) for name in STRATEGY_OF if getattr(arguments, name) is not None}
+    for name in how:
+        if arguments.strategy != STRATEGY_OF[name]:
+            raise UsageError(
+                f"--{name.replace('_', '-')} has no effect on --strategy {arguments.strategy}; "
+                f"add --strategy {STRATEGY_OF[name]}, or leave it out"
+            )
     try:
         return GenerateOptions(
             n=arguments.n,
             beams=arguments.beams or max(LEAST_BEAMS, arguments.n),
             strategy=arguments.strategy,
-            **sampling,
+            **how,
             mass_filter=not arguments.no_mass_filter,
             ppm=arguments.ppm,
             adducts=arguments.adduct,

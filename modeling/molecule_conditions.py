@@ -28,6 +28,7 @@ class SpectrumToMoleculeConfig(MsFormersConfig):
 
     Attributes:
         encoder_config, decoder_config: as dict with `model_type` or as object.
+        molecule_config: of the frozen SELFIES BERT that reads library matches; None = they come as vectors only.
         encoder_class: Auto class that builds the encoder; its output must carry `pooler_output`, (B, d).
         encoder_fingerprint: the encoder predicts the fingerprint (`logits` of its output) where none is given.
         projection_hidden: hidden width of the two-layer projection of the spectrum vector; 0 = one linear layer.
@@ -43,10 +44,15 @@ class SpectrumToMoleculeConfig(MsFormersConfig):
     """
 
     model_type = "msf_spectrum_to_molecule"
-    sub_configs = {"encoder_config": AutoConfig, "decoder_config": AutoConfig}  # noqa: RUF012
+    sub_configs = {  # noqa: RUF012
+        "encoder_config": AutoConfig,
+        "decoder_config": AutoConfig,
+        "molecule_config": AutoConfig,
+    }
 
     encoder_config: dict[str, Any] | PreTrainedConfig | None = None
     decoder_config: dict[str, Any] | PreTrainedConfig | None = None
+    molecule_config: dict[str, Any] | PreTrainedConfig | None = None
     encoder_class: str = "AutoModel"
     encoder_fingerprint: bool = False
     projection_hidden: int = 512
@@ -67,6 +73,8 @@ class SpectrumToMoleculeConfig(MsFormersConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         self.encoder_config = _part(self.encoder_config, "msf_dreams")
         self.decoder_config = _part(self.decoder_config, SelfiesGpt2Config.model_type)
+        if self.molecule_config is not None:
+            self.molecule_config = _part(self.molecule_config, "msf_selfies_bert")
         super().__post_init__(**kwargs)
         if self.encoder_fingerprint and not self.fingerprint_size:
             raise ValueError("encoder_fingerprint needs fingerprint_size, the number of bits the encoder predicts")

@@ -116,6 +116,7 @@ class SelfiesBertModel(RobertaModel):
     config_class = SelfiesBertConfig
     main_input_name = "input_ids"
     accepts_loss_kwargs = False
+    _keys_to_ignore_on_load_unexpected: ClassVar[list[str]] = [r"^lm_head\."]
 
     def __init__(self, config: SelfiesBertConfig) -> None:
         super().__init__(config, add_pooling_layer=False)

@@ -22,7 +22,7 @@ from .sinusoid import Sinusoid
 
 __all__ = ["SpectrumToMoleculeConfig", "SpectrumToMoleculeModel", "SpectrumToMoleculeOutput"]
 
-CONDITIONS = frozenset({*KINDS[1:], "library_embeds", "library_mask"} - {"library"})
+CONDITIONS = frozenset({*KINDS[1:], "library_embeds", "library_mask", "library_ids"} - {"library"})
 """Keyword inputs that are conditions; all others go to the spectrum encoder."""
 
 
@@ -95,6 +95,9 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
             self.projection = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, out))
         self.conditions = MoleculeConditions(config)
         self.decoder = SelfiesGpt2LMHeadModel(config.decoder_config)
+        self.molecule_encoder: PreTrainedModel | None = None
+        if config.molecule_config is not None:
+            self.molecule_encoder = AutoModel.from_config(config.molecule_config)
         self.freeze_constants()
         self.post_init()
 
@@ -105,34 +108,53 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
             module.initialize()
 
     def freeze_constants(self) -> None:
-        """Keep a frozen encoder out of training."""
+        """Keep the molecule encoder and a frozen spectrum encoder out of training."""
+        if self.molecule_encoder is not None:
+            self.molecule_encoder.requires_grad_(False)
         if self.config.encoder_frozen:
             self.encoder.requires_grad_(False)
 
     def train(self, mode: bool = True) -> SpectrumToMoleculeModel:
         """Training mode; an encoder without a trainable parameter stays in evaluation mode (no dropout)."""
         super().train(mode)
-        if not any(parameter.requires_grad for parameter in self.encoder.parameters()):
-            self.encoder.eval()
+        for part in (self.encoder, self.molecule_encoder):
+            if part is not None and not any(parameter.requires_grad for parameter in part.parameters()):
+                part.eval()
         return self
 
     @classmethod
     def from_parts(
-        cls, encoder: PreTrainedModel, decoder: SelfiesGpt2LMHeadModel, **fields: Any
+        cls,
+        encoder: PreTrainedModel,
+        decoder: SelfiesGpt2LMHeadModel,
+        molecule_encoder: PreTrainedModel | None = None,
+        **fields: Any,
     ) -> SpectrumToMoleculeModel:
         """A new composite of a trained encoder and a trained decoder.
 
         Args:
             encoder: any registered spectrum encoder or a head of one; name its Auto class as `encoder_class` if it is a head.
             decoder: gives vocabulary and width of the context.
+            molecule_encoder: the SELFIES BERT, to read library matches.
             fields: other fields of `SpectrumToMoleculeConfig`.
         """
-        model = cls(
-            SpectrumToMoleculeConfig(encoder_config=encoder.config, decoder_config=decoder.config, **fields)
-        )
-        model.encoder.load_state_dict(encoder.state_dict())
-        model.decoder.load_state_dict(decoder.state_dict())
+        parts = {"encoder": encoder, "decoder": decoder, "molecule_encoder": molecule_encoder}
+        names = {"encoder": "encoder_config", "decoder": "decoder_config", "molecule_encoder": "molecule_config"}
+        given = {name: part for name, part in parts.items() if part is not None}
+        configs = {names[name]: part.config for name, part in given.items()}
+        model = cls(SpectrumToMoleculeConfig(**configs, **fields))
+        for name, part in given.items():
+            getattr(model, name).load_state_dict(part.state_dict())
         return model
+
+    def get_spectrum_features(
+        self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any
+    ) -> Tensor:
+        """Spectra to compare with each other, (B, d): the encoder's own features, else the projected vectors."""
+        own = getattr(self.encoder, "get_spectrum_features", None)
+        if own is not None:
+            return own(peaks, attention_mask=attention_mask, **inputs)
+        return self.encode_spectra(peaks, attention_mask, **inputs)[0]
 
     def encode_spectra(
         self, peaks: Tensor, attention_mask: Tensor | None = None, **inputs: Any
@@ -154,6 +176,11 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
             spectrum, fingerprint = self.encode_spectra(peaks, attention_mask, **inputs)
             if fingerprint is not None and given.get("fingerprint") is None:
                 given["fingerprint"] = fingerprint
+        ids = given.pop("library_ids", None)
+        if ids is not None:
+            if self.molecule_encoder is None:
+                raise ValueError("this model has no molecule encoder; give library_embeds in place of library_ids")
+            given["library_embeds"], given["library_mask"] = self.molecule_encoder.context(ids)
         return *self.conditions(spectrum, **given), spectrum
 
     def get_context(
@@ -182,7 +209,8 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
             labels: int64 (B, L), the molecule's tokens, −100 for padding.
             molecule_embeds: (B, c), SELFIES-BERT vectors of the true molecules, for the alignment.
             return_dict: False returns a tuple.
-            inputs: further inputs of the encoder, and the conditions of `MoleculeConditions`.
+            inputs: further inputs of the encoder, the conditions of `MoleculeConditions`, and `library_ids`, int64
+                (B, S), SELFIES tokens of the library match for models that have a molecule encoder.
         """
         context, mask, spectrum = self._context(peaks, attention_mask, inputs)
         output = SpectrumToMoleculeOutput(spectrum_embeds=spectrum, context=context, context_mask=mask.long())
@@ -192,6 +220,7 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
         if decoder_input_ids is not None:
             written = self.decoder(
                 decoder_input_ids,
+                attention_mask=(decoder_input_ids != (self.decoder.config.pad_token_id or 0)).long(),
                 encoder_hidden_states=context,
                 encoder_attention_mask=output["context_mask"],
                 labels=labels,

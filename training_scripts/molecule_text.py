@@ -109,13 +109,15 @@ def _converted(smiles: Sequence[str], cache: Path) -> list[str | None]:
 
 
 class TokenizedMolecules(Dataset):
-    """Token ids of molecules in one flat array; items are {"ids", "epoch", "index"}, the key (epoch, index) or index.
+    """Token ids of molecules in one flat array; items are {"ids", "epoch", "index", "row"}, the key (epoch, index) or index.
 
     Args:
         ids: token ids of each molecule, end tokens included.
+        rows: of the table of molecules, one per molecule.
     """
 
-    def __init__(self, ids: Sequence[Sequence[int]]) -> None:
+    def __init__(self, ids: Sequence[Sequence[int]], rows: npt.NDArray[np.int64]) -> None:
+        self.rows = rows
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.ends = np.cumsum(self.lengths)
         self.flat = np.fromiter((i for row in ids for i in row), dtype=np.int16, count=int(self.lengths.sum()))
@@ -130,7 +132,7 @@ class TokenizedMolecules(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict[str, Any]:
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        return {"ids": self.ids(index), "epoch": epoch, "index": index}
+        return {"ids": self.ids(index), "epoch": epoch, "index": index, "row": int(self.rows[index])}
 
 
 def build_tokenizer(table: MoleculeTable, settings: dict[str, Any]) -> PreTrainedTokenizerFast:
@@ -141,8 +143,8 @@ def build_tokenizer(table: MoleculeTable, settings: dict[str, Any]) -> PreTraine
 
 def tokenized(
     table: MoleculeTable, tokenizer: PreTrainedTokenizerFast, eval_size: int, seed: int
-) -> tuple[TokenizedMolecules, TokenizedMolecules, list[int]]:
-    """Training and `eval_size` held-out molecules by a seeded shuffle, and the rows of the table of the held-out ones.
+) -> tuple[TokenizedMolecules, TokenizedMolecules]:
+    """Training and `eval_size` held-out molecules by a seeded shuffle.
 
     Molecules with an unknown token or too many tokens are left out of both.
     """
@@ -153,5 +155,5 @@ def tokenized(
     logger.info("%d of %d molecules are longer than %d tokens or hold unknown ones", len(ids) - len(fits), len(ids), longest)
     order = np.random.default_rng(seed).permutation(len(fits))
     held_out, train = np.sort(fits[order[:eval_size]]), np.sort(fits[order[eval_size:]])
-    parts = (TokenizedMolecules([ids[i] for i in rows]) for rows in (train, held_out))
-    return next(parts), next(parts), held_out.tolist()
+    parts = [TokenizedMolecules([ids[i] for i in rows], rows) for rows in (train, held_out)]
+    return parts[0], parts[1]

@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     set_seed(recipe.seed)
     table = load_molecules(args.data, data, recipe.seed, args.output / "cache")
     tokenizer = build_tokenizer(table, data)
-    train, held_out, _ = tokenized(table, tokenizer, data.get("eval_size", 2000), recipe.seed)
+    train, held_out = tokenized(table, tokenizer, data.get("eval_size", 2000), recipe.seed)
     places = tokenizer.model_max_length + 4
     fields = {"vocab_size": len(tokenizer), "max_position_embeddings": places, **model_settings.get("config", {})}
     model = SelfiesBertForMaskedLM(SelfiesBertConfig(**fields))

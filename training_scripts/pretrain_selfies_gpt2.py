@@ -135,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     encoder = AutoModel.from_pretrained(name, dtype=torch.float32).eval().requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(name)
     table = load_molecules(args.data, data, recipe.seed, args.output / "cache")
-    train, held_out, _ = tokenized(table, tokenizer, data.get("eval_size", 5000), recipe.seed)
+    train, held_out = tokenized(table, tokenizer, data.get("eval_size", 5000), recipe.seed)
     fields = {
         "vocab_size": len(tokenizer),
         "n_positions": tokenizer.model_max_length,

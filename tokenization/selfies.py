@@ -20,7 +20,7 @@ from ..spectra.molecules import MoleculeError, canonical_smiles, inchikey_block
 from .parallel import map_chunks
 from .selfies_constraints import constrained as constrained
 from .selfies_constraints import constraints as constraints
-from .smiles import BOS, EOS, SPECIAL_TOKENS, UNK, fast_tokenizer
+from .smiles import BOS, EOS, SPECIAL_TOKENS, UNK, fast_tokenizer, known_block
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -167,11 +167,7 @@ def _converted(
             except (MoleculeError, SelfiesError) as error:
                 result.append(Conversion(index, given, None, reason=str(error)))
                 continue
-            key = None
-            if inchikeys:
-                with suppress(MoleculeError):
-                    key = inchikey_block(text)
-            result.append(Conversion(index, text, selfies, key))
+            result.append(Conversion(index, text, selfies, known_block(text) if inchikeys else None))
     return result
 
 

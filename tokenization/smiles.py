@@ -9,8 +9,13 @@ from __future__ import annotations
 import re
 import string
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
+
+from ..spectra.molecules import MoleculeError, canonical_smiles, inchikey_block
+from .parallel import map_chunks
 
 if not __name__.startswith("msformers."):
     raise ImportError("import msformers.tokenization.smiles")
@@ -88,23 +93,98 @@ _TWO_CHARACTER = ("Br", "Cl", "@@")
 _RING_CLOSURES = tuple(f"%{number}" for number in range(10, 30))
 
 
-def frequent_bracket_atoms(smiles: Iterable[str], min_count: int = 100, limit: int = 400) -> tuple[str, ...]:
+_BRACKET_ATOM = re.compile(r"\[[^\[\]]+\]")
+
+
+def bracket_atom_counts(smiles: Iterable[str]) -> Counter[str]:
+    """How often each bracket atom occurs in a corpus; counts of its shards can be added."""
+    counts: Counter[str] = Counter()
+    for text in smiles:
+        counts.update(_BRACKET_ATOM.findall(text))
+    return counts
+
+
+def frequent_bracket_atoms(
+    smiles: Iterable[str] | Mapping[str, int], min_count: int = 100, limit: int = 400
+) -> tuple[str, ...]:
     """Bracket atoms worth a token of their own in a corpus.
 
     Args:
-        smiles: canonical SMILES.
+        smiles: canonical SMILES, or what `bracket_atom_counts` gave for them.
         min_count: how often an atom must occur.
         limit: how many atoms to return at most.
 
     Returns:
         The atoms, such as ``[nH]``, most frequent first (ties by text).
     """
-    atom = re.compile(r"\[[^\[\]]+\]")
-    counts: Counter[str] = Counter()
-    for text in smiles:
-        counts.update(atom.findall(text))
+    counts = smiles if isinstance(smiles, Mapping) else bracket_atom_counts(smiles)
     ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
     return tuple(text for text, count in ranked[:limit] if count >= min_count)
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalSmiles:
+    """What became of one SMILES.
+
+    Attributes:
+        index: its place among those given, from 0.
+        smiles: canonical; as given where it is no molecule.
+        inchikey14: first InChIKey block, None where not asked for or InChI has none.
+        reason: why it is no molecule, else "".
+    """
+
+    index: int
+    smiles: str
+    inchikey14: str | None = None
+    reason: str = ""
+
+
+def canonicalise_smiles(
+    smiles: Iterable[str],
+    workers: int | None = None,
+    *,
+    parent: bool = False,
+    inchikeys: bool = False,
+    progress: bool = True,
+) -> Iterator[CanonicalSmiles]:
+    """Canonical SMILES, without stereo and isotopes, of any number of SMILES in several processes, in their order.
+
+    The input is read as fast as the results are taken (see `map_chunks`), so memory does not grow with it.
+
+    Args:
+        smiles: any iterable.
+        workers: processes; None for all processors this process may use, 1 to work in this one.
+        parent: keep the largest organic fragment and neutralise it.
+        inchikeys: give the first InChIKey block of each.
+        progress: show a bar.
+    """
+    from tqdm import tqdm
+
+    total = len(smiles) if isinstance(smiles, Sized) else None
+    found = map_chunks(
+        partial(_written, parent=parent, inchikeys=inchikeys), enumerate(smiles), workers=workers
+    )
+    return iter(tqdm(found, "canonical SMILES", total, unit="mol", disable=not progress))
+
+
+def _written(items: Sequence[tuple[int, str]], parent: bool, inchikeys: bool) -> list[CanonicalSmiles]:
+    result = []
+    for index, given in items:
+        try:
+            text = canonical_smiles(given, parent=parent)
+        except MoleculeError as error:
+            result.append(CanonicalSmiles(index, given, reason=str(error)))
+            continue
+        result.append(CanonicalSmiles(index, text, known_block(text) if inchikeys else None))
+    return result
+
+
+def known_block(smiles: str) -> str | None:
+    """First InChIKey block of a valid SMILES, None where InChI has none for it."""
+    try:
+        return inchikey_block(smiles)
+    except MoleculeError:
+        return None
 
 
 def smiles_vocabulary(bracket_atoms: Iterable[str] = BRACKET_ATOMS) -> dict[str, int]:

@@ -21,6 +21,8 @@ from .wording import number, text
 BLUE = "#2f86c5"
 DENSEST = 0.85
 """Opacity at full agreement; lines on it keep a contrast of about 4 to 1 on light and on dark pages."""
+MARGIN = 6
+"""Pixels around a structure, for the shade of the outermost atoms."""
 FONT = "Arial, 'Liberation Sans', sans-serif"
 LEGEND = "share of the other molecules that have the atom and its surroundings"
 CHAR = 5.6
@@ -108,16 +110,17 @@ def _shaded(smiles: str, agreement: Floats, uid: str, width: int, height: int) -
     from rdkit.Chem.Draw import rdMolDraw2D
 
     molecule = _molecule(smiles)
-    drawer = rdMolDraw2D.MolDraw2DSVG(width, height, -1, -1, True)
+    drawer = rdMolDraw2D.MolDraw2DSVG(width - 2 * MARGIN, height - 2 * MARGIN, -1, -1, True)
     _draw(drawer, molecule, line=1.3, bond=22.0, font=13)
     structure = _COLOUR.sub("currentColor", _compact(drawer.GetDrawingText()))
     places = np.array([tuple(drawer.GetDrawCoords(atom)) for atom in range(molecule.GetNumAtoms())])
     bonds = [(bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()) for bond in molecule.GetBonds()]
     lengths = [float(np.linalg.norm(places[one] - places[two])) for one, two in bonds]
+    area = f'x="{-MARGIN}" y="{-MARGIN}" width="{width}" height="{height}"'
     return (
-        f'<mask id="{uid}-m" maskUnits="userSpaceOnUse" x="0" y="0" width="{width}" height="{height}">'
-        f'{_halo(places, bonds, agreement, min([*lengths, 22.0]))}</mask><rect width="{width}" height="{height}" '
-        f'fill="{BLUE}" mask="url(#{uid}-m)"/>{structure}'
+        f'<g transform="translate({MARGIN} {MARGIN})"><mask id="{uid}-m" maskUnits="userSpaceOnUse" {area}>'
+        f'{_halo(places, bonds, agreement, min([*lengths, 22.0]))}</mask><rect {area} fill="{BLUE}" '
+        f'mask="url(#{uid}-m)"/>{structure}</g>'
     )
 
 
@@ -131,10 +134,10 @@ def _halo(places: Floats, bonds: Sequence[tuple[int, int]], agreement: Floats, l
                 (agreement[atom], f'<path d="M{_at(places[atom])}L{_at(middle)}" stroke="{{}}" fill="none"/>')
             )
     for atom, (x, y) in enumerate(places):
-        disc = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{0.36 * length:.1f}" fill="{{}}"/>'
+        disc = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{0.33 * length:.1f}" fill="{{}}"/>'
         shapes.append((agreement[atom], disc))
     drawn = sorted((value, shape) for value, shape in shapes if value > 0)
-    return f'<g stroke-width="{0.5 * length:.1f}">{"".join(shape.format(_grey(value)) for value, shape in drawn)}</g>'
+    return f'<g stroke-width="{0.54 * length:.1f}">{"".join(shape.format(_grey(value)) for value, shape in drawn)}</g>'
 
 
 def _grey(agreement: float) -> str:
@@ -224,24 +227,22 @@ def consensus_bars(bars: Sequence[ConsensusBar], uid: str, label: str, width: in
         uid: makes the ids of this drawing unique in its page. label: what the picture shows, in words.
         width: in pixels.
     """
-    drawn = sorted(
-        (bar for bar in bars if bar.score > 0 or bar.known), key=lambda bar: -np.nan_to_num(bar.score)
-    )
-    absent = [bar.name for bar in bars if not (bar.score > 0 or bar.known)]
-    lines = textwrap.wrap("in none: " + text(", ".join(absent), 2000), int(width / CHAR)) if absent else []
+    shown = [bar for bar in bars if bar.score > 0 or bar.known]
+    drawn = sorted(shown, key=lambda bar: -float(np.nan_to_num(bar.score)))
+    absent = ", ".join(bar.name for bar in bars if bar.score == 0 and not bar.known)
+    lines = textwrap.wrap(f"in none: {text(absent, 2000)}", int(width / CHAR)) if absent else []
+    base = ROW * len(drawn) + 4
+    legend = _legend(drawn, base)
+    base += 16 if legend else 0
     parts = [_bar(bar, ROW * place, width) for place, bar in enumerate(drawn)]
-    base = ROW * len(drawn) + 6
-    notes = _marks(drawn) + lines
-    parts += [
-        f'<text x="0" y="{base + 14 * place + 10:g}" font-size="10.5" opacity=".75">{escape(line)}</text>'
-        for place, line in enumerate(notes)
-    ]
+    parts += [f'<g font-size="10.5" opacity=".75">{legend}']
+    parts += [f'<text x="0" y="{base + 14 * n + 9:g}">{escape(line)}</text>' for n, line in enumerate(lines)]
     said = ", ".join(f"{text(bar.name)} {100 * bar.score:.0f} %" for bar in drawn if bar.score > 0)
     return (
-        f'<svg class="consensus" viewBox="0 0 {width} {base + 14 * len(notes) + 4:g}" role="img" '
+        f'<svg class="consensus" viewBox="0 0 {width} {base + 14 * len(lines):g}" role="img" '
         f'aria-labelledby="{escape(uid)}-t" font-family="{FONT}" font-size="11.5" fill="currentColor" '
         f'xmlns="http://www.w3.org/2000/svg"><title id="{escape(uid)}-t">{escape(text(label))}: '
-        f"{escape(said or 'no substructure')}</title>{''.join(parts)}</svg>"
+        f"{escape(said or 'no substructure')}</title>{''.join(parts)}</g></svg>"
     )
 
 
@@ -256,18 +257,31 @@ def _bar(bar: ConsensusBar, top: float, width: int) -> str:
     if bar.probability is not None and np.isfinite(bar.probability):
         x = NAME + bar.probability * span
         parts.append(f'<path d="M{x:.1f} {middle - 6:g}l5 6l-5 6l-5 -6z" stroke="{BLUE}" stroke-width="1"/>')
-    tick = f' <tspan font-weight="700">{"✓" if bar.known else "✗"}</tspan>' if bar.known is not None else ""
+    x = width - VALUE + 8
     parts.append(
-        f'<text x="{width - VALUE + 8:g}" y="{middle + 4:g}">{number(100 * score, 0)} %{tick}</text>'
+        f'<text x="{x + 34:g}" y="{middle + 4:g}" text-anchor="end">{number(100 * score, 0)} %</text>'
     )
+    if bar.known is not None:
+        parts.append(_mark(x + 42, middle, bar.known))
     return "".join(parts)
 
 
-def _marks(bars: Sequence[ConsensusBar]) -> list[str]:
-    """The explanation of the marks that are drawn."""
-    marks = []
+def _mark(x: float, y: float, known: bool) -> str:
+    """A tick or a cross as lines, for not every font has them."""
+    lines = "l3.5 4l6.5 -8" if known else "m1 -4l8 8m0 -8l-8 8"
+    return f'<path d="M{x:g} {y:g}{lines}" fill="none" stroke="currentColor" stroke-width="1.6"/>'
+
+
+def _legend(bars: Sequence[ConsensusBar], base: float) -> str:
+    """What the marks that are drawn mean, in one line 14 pixels high."""
+    parts, x = [], 0.0
     if any(bar.probability is not None for bar in bars):
-        marks.append("◆ calibrated probability")
+        parts.append(
+            f'<path d="M5 {base:g}l5 5l-5 5l-5 -5z"/><text x="14" y="{base + 9:g}">calibrated probability</text>'
+        )
+        x = 140.0
     if any(bar.known is not None for bar in bars):
-        marks.append("✓ in the stated structure, ✗ not in it")
-    return ["  ·  ".join(marks)] if marks else []
+        for known, said in ((True, "in the stated structure"), (False, "not in it")):
+            parts.append(_mark(x, base + 5, known) + f'<text x="{x + 14:g}" y="{base + 9:g}">{said}</text>')
+            x += 142
+    return "".join(parts)

@@ -11,7 +11,7 @@ from .figures import BLUE, GREY, ORANGE, FigureError, new_figure, style
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-COLUMNS = 4
+COLUMNS = 6
 
 
 def plot_substructure_calibration(
@@ -35,7 +35,7 @@ def plot_substructure_calibration(
     columns = min(COLUMNS, len(raw))
     rows = -(-len(raw) // columns)
     with style():
-        figure = new_figure(1.95 * columns + 0.3, 2.15 * rows + 0.5)
+        figure = new_figure(max(1.8 * columns + 0.3, 3.2), 2.3 * rows + 0.5)
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for place, axes in enumerate(panels.flat):
             if place >= len(raw):
@@ -46,10 +46,9 @@ def plot_substructure_calibration(
             _panel(axes, name, found, None if calibrated is None else calibrated.get(name))
         figure.supxlabel("consensus: predictions with the substructure (%)", fontsize=9)
         figure.supylabel("true molecules with it (%)", fontsize=9)
-        handles = [panels[0, 0].get_lines()[1]]
-        if calibrated:
-            handles += panels[0, 0].get_lines()[2:3]
-        figure.legend(handles, ["as predicted", "calibrated"], loc="outside upper right", ncols=2, fontsize=8)
+        for label, colour in (("as predicted", BLUE), ("calibrated", ORANGE))[: 2 if calibrated else 1]:
+            axes.plot([], [], color=colour, marker="o", markersize=4, label=label)
+        figure.legend(loc="outside upper right", ncols=2, fontsize=8)
     return figure
 
 
@@ -57,13 +56,17 @@ def _panel(
     axes: Any, name: str, found: SubstructureReliability, calibrated: SubstructureReliability | None
 ) -> None:
     axes.plot([0.0, 100.0], [0.0, 100.0], color=GREY, linewidth=0.8, linestyle=":")
-    _curve(axes, found, BLUE, "-")
-    said = f"ECE {100 * found.curve.error:.1f} %, Brier {found.brier:.3f}"
+    _curve(axes, found, BLUE)
+    after = (
+        ("", "")
+        if calibrated is None
+        else (f" → {100 * calibrated.curve.error:.1f}", f" → {calibrated.brier:.3f}")
+    )
     if calibrated is not None:
-        _curve(axes, calibrated, ORANGE, "--")
-        said = f"ECE {100 * found.curve.error:.1f} → {100 * calibrated.curve.error:.1f} %"
-    axes.set_title(f"{name}\n", fontsize=8.5, loc="left", fontweight="bold")
-    axes.text(0.0, 1.02, f"{found.occurrences} of {found.n}; {said}", transform=axes.transAxes, fontsize=6.8)
+        _curve(axes, calibrated, ORANGE)
+    said = f"{found.occurrences} of {found.n}, ECE {100 * found.curve.error:.1f}{after[0]} %\nBrier {found.brier:.3f}{after[1]}"
+    axes.set_title(f"{name}\n\n", fontsize=8.5, loc="left", fontweight="bold")
+    axes.text(0.0, 1.03, said, transform=axes.transAxes, fontsize=6.8)
     axes.set_xlim(-4.0, 104.0)
     axes.set_ylim(-4.0, 104.0)
     axes.set_xticks([0, 50, 100])
@@ -71,7 +74,8 @@ def _panel(
     axes.set_aspect("equal")
 
 
-def _curve(axes: Any, found: SubstructureReliability, colour: str, line: str) -> None:
+def _curve(axes: Any, found: SubstructureReliability, colour: str) -> None:
     x, y = 100.0 * found.curve.confidence, 100.0 * found.curve.accuracy
-    axes.plot(x, y, line, color=colour, linewidth=1.1, marker="o", markersize=1.5)
-    axes.scatter(x, y, s=4.0 + 90.0 * found.curve.weight, color=colour, alpha=0.7, linewidths=0)
+    # the line is pale: what it connects may be a handful of molecules
+    axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.45)
+    axes.scatter(x, y, s=5.0 + 90.0 * found.curve.weight, color=colour, alpha=0.75, linewidths=0)

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from molecule_text import MOLECULE_KEYS, build_tokenizer, load_molecules, tokenized
+from molecule_stream import CORPUS_KEYS, load_corpus
 from pretrain_smiles import MaskingCollator
 from recipe import arguments, finish, load_recipe, run, start_logging, take, training_arguments
-from trainer import EpochTrainer
 from transformers import set_seed
 
 from msformers.modeling.selfies_bert import SelfiesBertConfig, SelfiesBertForMaskedLM
@@ -24,11 +23,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     args = arguments(STAGE, "Pre-train a BERT on SELFIES.", argv)
     recipe = load_recipe(STAGE, args.recipe, args.set)
     model_settings = take(recipe.model, ("config", "attn_implementation"), "model")
-    data = take(recipe.data, (*MOLECULE_KEYS, "mask_fraction"), "data")
+    data = take(recipe.data, (*CORPUS_KEYS, "mask_fraction"), "data")
     set_seed(recipe.seed)
-    table = load_molecules(args.data, data, recipe.seed, args.output / "cache")
-    tokenizer = build_tokenizer(table, data)
-    train, held_out = tokenized(table, tokenizer, data.get("eval_size", 2000), recipe.seed)
+    corpus = load_corpus(args.data, data, recipe.seed, args.output / "cache")
+    tokenizer = corpus.tokenizer
     places = tokenizer.model_max_length + 4
     fields = {"vocab_size": len(tokenizer), "max_position_embeddings": places, **model_settings.get("config", {})}
     model = SelfiesBertForMaskedLM(SelfiesBertConfig(**fields))
@@ -36,14 +34,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     settings = training_arguments(
         recipe, args.output, eval_strategy="steps", load_best_model_at_end=True, prediction_loss_only=True
     )
-    trainer = EpochTrainer(
+    trainer = corpus.trainer(
         model=model,
         args=settings,
-        train_dataset=train,
-        eval_dataset=held_out,
+        train_dataset=corpus.train,
+        eval_dataset=corpus.held_out,
         data_collator=MaskingCollator(tokenizer, data.get("mask_fraction", 0.15), 0, False, recipe.seed),
         processing_class=tokenizer,
-        lengths=train.lengths.tolist(),
+        lengths=corpus.lengths,
     )
     run(trainer, args.output, args.resume)
     figures = trainer.evaluate()

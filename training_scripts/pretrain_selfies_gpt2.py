@@ -1,6 +1,6 @@
-"""Train the GPT-2 decoder to write a molecule from its frozen SELFIES-BERT vectors.
+r"""Train the GPT-2 decoder to write a molecule from its frozen SELFIES-BERT vectors.
 
-python training_scripts/pretrain_selfies_gpt2.py --recipe small --data ../shared/data --output runs/selfies-gpt2 \\
+python training_scripts/pretrain_selfies_gpt2.py --recipe small --data ../shared/data --output runs/selfies-gpt2 \
     --set model.encoder=runs/selfies-bert/model
 """
 
@@ -11,8 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from molecule_text import MOLECULE_KEYS, TokenizedMolecules, load_molecules, tokenized
+from molecule_stream import CORPUS_KEYS, load_corpus
+from molecule_text import TokenizedMolecules
 from recipe import arguments, finish, load_recipe, run, start_logging, take, training_arguments
+from streaming import StreamTrainer
 from torch import Tensor
 from trainer import EpochTrainer
 from transformers import AutoModel, AutoTokenizer, PreTrainedTokenizerFast, set_seed
@@ -23,7 +25,7 @@ from msformers.tokenization.selfies import SelfiesError, decode_selfies
 
 STAGE = "pretrain_selfies_gpt2"
 MODEL_KEYS = ("config", "attn_implementation", "encoder")
-DATA_KEYS = (*MOLECULE_KEYS, "mean_only", "reconstructions")
+DATA_KEYS = (*CORPUS_KEYS, "mean_only", "reconstructions")
 
 
 class TextCollator:
@@ -46,20 +48,22 @@ class TextCollator:
         return {name: torch.from_numpy(values) for name, values in batch.items()}
 
 
-class ContextTrainer(EpochTrainer):
-    """Gives the decoder the context of its own molecule.
+class ContextMixin:
+    """A Trainer that gives the decoder the context of its own molecule.
 
     Args:
         encoder: frozen `SelfiesBertModel`.
         mean_only: share of the examples that keep the mean vector alone, drawn from (seed, epoch, index).
     """
 
+    args: Any
+
     def __init__(self, *args: Any, encoder: Any, mean_only: float, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.encoder, self.mean_only = encoder.to(self.args.device), mean_only
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
-        inputs = super()._prepare_inputs(inputs)
+        inputs = super()._prepare_inputs(inputs)  # type: ignore[misc]
         if "encoder_hidden_states" in inputs:
             return inputs
         keys = inputs.pop("keys").tolist()
@@ -69,6 +73,14 @@ class ContextTrainer(EpochTrainer):
         alone = torch.from_numpy(drawn < self.mean_only).to(real.device)
         real = torch.cat([real[:, :1], real[:, 1:] & ~alone[:, None]], dim=1)
         return {**inputs, "encoder_hidden_states": context, "encoder_attention_mask": real.long()}
+
+
+class ContextTrainer(ContextMixin, EpochTrainer):
+    """On a corpus in memory."""
+
+
+class ContextStreamTrainer(ContextMixin, StreamTrainer):
+    """On a streamed corpus."""
 
 
 @torch.inference_mode()
@@ -134,8 +146,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     name = resolve_checkpoint(str(model_settings.get("encoder", "selfies-bert-small")))
     encoder = AutoModel.from_pretrained(name, dtype=torch.float32).eval().requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(name)
-    table = load_molecules(args.data, data, recipe.seed, args.output / "cache")
-    train, held_out = tokenized(table, tokenizer, data.get("eval_size", 5000), recipe.seed)
+    corpus = load_corpus(args.data, data, recipe.seed, args.output / "cache", tokenizer)
     fields = {
         "vocab_size": len(tokenizer),
         "n_positions": tokenizer.model_max_length,
@@ -147,25 +158,26 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     count, window = data.get("reconstructions", 500), encoder.config.context_window
 
     def figures(decoder: Any, limit: int = count) -> dict[str, float]:
-        parts = (decoder, encoder.to(decoder.device), tokenizer, held_out, limit)
+        parts = (decoder, encoder.to(decoder.device), tokenizer, corpus.held_out, limit)
         several = reconstruction_figures(*parts, window)
         alone = reconstruction_figures(*parts, 0)
         return {**several, **{f"{key}_mean_only": value for key, value in alone.items() if key != "molecules"}}
 
-    trainer = ContextTrainer(
+    trainer_class = ContextStreamTrainer if corpus.trainer is StreamTrainer else ContextTrainer
+    trainer = trainer_class(
         model=model,
         args=training_arguments(recipe, args.output, eval_strategy="steps"),
-        train_dataset=train,
-        eval_dataset=held_out,
+        train_dataset=corpus.train,
+        eval_dataset=corpus.held_out,
         data_collator=TextCollator(),
         processing_class=tokenizer,
-        lengths=train.lengths.tolist(),
+        lengths=corpus.lengths,
         figures=figures,
         encoder=encoder,
         mean_only=data.get("mean_only", 0.25),
     )
     run(trainer, args.output, args.resume)
-    final = figures(trainer.accelerator.unwrap_model(trainer.model), len(held_out))
+    final = figures(trainer.accelerator.unwrap_model(trainer.model), len(corpus.held_out))
     finish(recipe, args.output, (trainer.accelerator.unwrap_model(trainer.model), tokenizer), [final])
     return final
 

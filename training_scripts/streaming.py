@@ -58,7 +58,7 @@ def open_source(source: str | Path, choice: Choice, further: Sequence[str] = ())
     Raises:
         ValueError: the source lacks a needed column.
     """
-    options = _location(str(source))
+    options = location(str(source))
     splits = load_dataset(**options, streaming=True)
     features = next(iter(splits.values())).features
     filters = [name for name, values in choice.among.items() if values != "all"]
@@ -77,7 +77,7 @@ def open_source(source: str | Path, choice: Choice, further: Sequence[str] = ())
     )
 
 
-def _location(source: str) -> dict[str, Any]:
+def location(source: str) -> dict[str, Any]:
     """Arguments of `load_dataset` for a source."""
     path = Path(source)
     if path.is_dir():

@@ -112,11 +112,11 @@ def test_unlabelled_shards_need_no_folds_and_what_is_missing_is_said(data, tmp_p
 
 
 def test_a_source_is_a_pattern_or_a_name_on_the_hub(shards):
-    from streaming import _location
+    from streaming import location
 
     assert len({plain(example) for example in take(stream(f"{shards}/part-*.parquet"), 96)}) == 96
-    assert _location("msformers/spectra") == {"path": "msformers/spectra"}
-    assert _location("s3://bucket/train-*.parquet")["path"] == "parquet"
+    assert location("msformers/spectra") == {"path": "msformers/spectra"}
+    assert location("s3://bucket/train-*.parquet")["path"] == "parquet"
 
 
 def test_pretraining_on_shards_alone(shards, tmp_path):

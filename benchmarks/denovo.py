@@ -250,8 +250,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     rows: list[dict[str, Any]] = []
     for method in methods:
         for name, found in race.answers(method).items():
-            rows += figures(name, race, found)
-            logger.info("%s", rows[-1] if rows[-1]["instruments"] == "all" else rows[-3])
+            of_method = figures(name, race, found)
+            logger.info("%s", of_method[0])
+            rows += of_method
             write_figures(args.output, rows)
     plot_similarity(rows, args.plots / f"denovo_{args.fold}.png")
 

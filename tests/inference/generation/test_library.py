@@ -7,12 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+import msformers
 from msformers.inference.encode import embed_spectra
 from msformers.inference.generation.library import LibraryError, SpectrumLibrary, encoder_of
+from msformers.inference.generation.library_condition import LibraryCondition
+from msformers.inference.loading import Loaded
 from msformers.spectra.molecules import inchikey_block, molecule_record
 from msformers.spectra.spectrum import Problem, Spectrum
+from msformers.tokenization.selfies import build_selfies_tokenizer, encode_selfies, selfies_alphabet
 
+SMILES = ("Cn1c(=O)c2c(ncn2C)n(C)c1=O", "CC(=O)Oc1ccccc1C(=O)O", "OCC1OC(O)C(O)C(O)C1O")
 NAMES = ("caffeine", "aspirin", "glucose", "alanine", "choline")
 
 
@@ -155,3 +161,43 @@ def test_wrong_questions_and_wrong_folders_are_named(library: SpectrumLibrary, t
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 9}))
     with pytest.raises(LibraryError, match="9, this msformers reads"):
         SpectrumLibrary.load(tmp_path)
+
+
+@pytest.fixture
+def bert() -> tuple[Any, Any]:
+    """A tiny SELFIES BERT with random weights that knows the symbols of the references."""
+    tokenizer = build_selfies_tokenizer(selfies_alphabet([encode_selfies(text) for text in SMILES]))
+    entry = msformers.MODELS["selfies-bert"]
+    torch.manual_seed(0)
+    return entry.model_class(entry.tiny_config(vocab_size=len(tokenizer))).eval(), tokenizer
+
+
+def test_the_match_is_told_as_the_vectors_of_its_molecule(
+    library: SpectrumLibrary, references: list[Spectrum], model: Any, extractor: Any, bert: tuple[Any, Any]
+) -> None:
+    condition = LibraryCondition(library, Loaded(model, extractor, None), *bert)
+    told = condition(references[:3])
+    assert told["library_similarity"].tolist() == pytest.approx([1.0, 1.0, 1.0], abs=1e-5)
+    for row, spectrum in enumerate(references[:3]):
+        ids = bert[1](encode_selfies(spectrum.smiles or ""), return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            vectors, _ = bert[0].context(ids)
+        real = told["library_mask"][row]
+        assert torch.allclose(told["library_embeds"][row][real], vectors[0], atol=1e-5)
+    others = condition(references[:1], exclude=[inchikey_block(references[0].smiles or "")])
+    assert others["library_similarity"][0] < 0.999
+    assert told["library_embeds"].shape[2] == bert[0].config.hidden_size
+
+
+def test_without_a_match_nothing_is_told(
+    references: list[Spectrum], model: Any, extractor: Any, bert: tuple[Any, Any]
+) -> None:
+    alone = SpectrumLibrary.build(references[:1], model, extractor)
+    condition = LibraryCondition(alone, Loaded(model, extractor, None), *bert)
+    key = inchikey_block(references[0].smiles or "")
+    told = condition(references[:2], exclude=[key, None])
+    assert told["library_mask"].any(1).tolist() == [False, True]
+    assert torch.isnan(told["library_similarity"]).tolist() == [True, False]
+    nothing = condition(references[:2], exclude=[key, key])
+    assert nothing["library_embeds"].shape == (2, 1, bert[0].config.hidden_size)
+    assert not nothing["library_mask"].any()

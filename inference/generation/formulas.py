@@ -59,6 +59,11 @@ def formula_elements() -> tuple[str, ...]:
     return tuple(_limits())
 
 
+def formula_valences() -> dict[str, int]:
+    """The usual valence of each of `formula_elements`, by which double-bond equivalents are counted."""
+    return {name: limit.valence for name, limit in _limits().items()}
+
+
 def _most(element: str, mass: float) -> int:
     return _limits()[element].most[0 if mass < 500 else 1 if mass < 1000 else 2]
 

@@ -1,0 +1,256 @@
+"""Which symbols may follow a partial SELFIES if its molecule is to reach one of some formulas. Masks are ints, bit = id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from ...tokenization.selfies_atoms import AtomKind, Role, Symbol, read_symbol
+from ...tokenization.selfies_grammar import NEVER, Derivation, Frame, Pending
+from .mass_nodes import HEAVY, VALENCES, Node
+
+_PLACES = {name: place for place, name in enumerate(HEAVY)}
+_BASE = 16
+
+
+class _Choice(NamedTuple):
+    """Symbols that do the same: an atom of one kind with a bond of one order."""
+
+    element: int
+    kind: AtomKind
+    order: int
+    bits: int
+
+
+class _Open(NamedTuple):
+    """What is open besides the current atom: bonds left, excess they may take away, and bonds left at this same atom."""
+
+    room: int
+    slack: int
+    own: int
+
+
+class MaskMaker:
+    """Masks for one vocabulary.
+
+    Args:
+        vocabulary: token to id.
+
+    Attributes:
+        elements: those that it has atoms of.
+        symbols: the meaning of each id; None for special tokens.
+    """
+
+    def __init__(self, vocabulary: Mapping[str, int]) -> None:
+        self.symbols: list[Symbol | None] = [None] * (max(vocabulary.values(), default=0) + 1)
+        for token, place in vocabulary.items():
+            if token.startswith("[") or token == ".":
+                self.symbols[place] = read_symbol(token)
+        grouped: dict[tuple[int, AtomKind, int], int] = {}
+        self._jumps: dict[tuple[Role, int, int], int] = {}
+        self._digits = [0] * _BASE
+        for place, symbol in enumerate(self.symbols):
+            if symbol is None:
+                continue
+            if symbol.index or symbol.text == "[C]":
+                self._digits[symbol.index] |= 1 << place
+            if symbol.atom is not None and symbol.atom.element in _PLACES:
+                key = (_PLACES[symbol.atom.element], symbol.atom, symbol.order)
+                grouped[key] = grouped.get(key, 0) | 1 << place
+            elif symbol.role in (Role.BRANCH, Role.RING):
+                jump = (symbol.role, symbol.order, symbol.digits)
+                self._jumps[jump] = self._jumps.get(jump, 0) | 1 << place
+        self._choices = [
+            _Choice(*key, bits) for key, bits in grouped.items() if key[2] <= max(key[1].capacity, 1)
+        ]
+        self.elements = frozenset(choice.kind.element for choice in self._choices)
+
+    def mask(self, state: Derivation, node: Node, symbols: int) -> int:
+        """Symbols that may follow, the end not among them.
+
+        Args:
+            state: not at an error, with all ring bonds made in full.
+            node: of its skeleton.
+            symbols: that may still be written before the end.
+        """
+        if symbols < 1:
+            return 0
+        if state.pending is not None:
+            return self._digit_mask(state, state.pending, node, symbols)
+        if state.valence is None:
+            return self._digits[0] if state.end != NEVER else 0
+        found = self._atoms(state, node, symbols, strict=True)
+        if state.valence:
+            found |= self._rings(state, node, symbols) | self._branches(state, node, symbols)
+        return found or self._atoms(state, node, symbols, strict=False)
+
+    def _atoms(self, state: Derivation, node: Node, symbols: int, *, strict: bool) -> int:
+        """Atoms that may follow; if not strict, also those that end a branch before its time."""
+        valence, before = state.valence or 0, _open(state)
+        parent = state.atoms[state.atom] if valence else None
+        load = state.loads[state.atom] if valence else 0
+        last, branch = state.end - state.used == 1, state.end != NEVER
+        found = 0
+        for element, kind, order, bits in self._usable(node, valence):
+            if strict and state.due > 1 and order != state.due:
+                continue
+            left = kind.capacity - (order if valence else 0)
+            if (strict and branch and not left and not last) or (parent and load + order > parent.capacity):
+                continue
+            child = node.child(element)
+            if child is None:
+                continue
+            hydrogens, slack = state.hydrogens, before.slack
+            if parent is None:
+                hydrogens += kind.hydrogens[0]
+            else:
+                hydrogens += parent.hydrogens[load + order] - parent.hydrogens[load] + kind.hydrogens[order]
+                slack += _slack(state, state.atom, before.own, order) if before.own else 0
+            if left and not last:
+                slack += _new_slack(kind, order if valence else 0, left)
+            room = before.room + (0 if last else left)
+            if _reachable(child, state.charge + kind.charge, hydrogens, room, slack, symbols - 1):
+                found |= bits
+        return found
+
+    def _usable(self, node: Node, valence: int) -> Iterable[_Choice]:
+        """Atoms whose element a formula still needs and whose bond the chain can make; at the start without bond."""
+        known = node.choices.get(valence)
+        if known is None:
+            most = valence or 1
+            known = node.choices[valence] = tuple(
+                choice
+                for choice in self._choices
+                if choice.order <= most and node.child(choice.element) is not None
+            )
+        return known
+
+    def _rings(self, state: Derivation, node: Node, symbols: int) -> int:
+        found = 0
+        for order in (1, 2, 3):
+            if order > (state.valence or 0) or state.due:
+                break
+            for digits in (1, 2, 3):
+                bits = self._jumps.get((Role.RING, order, digits), 0)
+                first = _BASE ** (digits - 1) if digits > 1 else 0
+                rest = state.end - state.used - 1 - digits
+                if not bits or symbols <= digits or rest < 0 or state.atom <= first:
+                    continue
+                distances = self._distances(state, node, order, rest, symbols - 1 - digits)
+                if any(first <= distance < _BASE**digits for distance in distances):
+                    found |= bits
+        return found
+
+    def _distances(self, state: Derivation, node: Node, order: int, rest: int, symbols: int) -> list[int]:
+        """Values of the digits for a ring bond after which a formula is in reach; `rest` symbols follow in the branch."""
+        atom, before = state.atom, _open(state)
+        kind, load = state.atoms[atom], state.loads[atom]
+        left = (state.valence or 0) - order
+        if (not left and state.end != NEVER and rest > 0) or load + order > kind.capacity:
+            return []
+        own = kind.hydrogens[load + order] - kind.hydrogens[load]
+        room = before.room + (left if rest else 0)
+        slack = before.slack + (_slack(state, atom, left, order) if left and rest else 0)
+        fits: dict[int, bool] = {}
+        found = []
+        for other in range(atom - 1, -1, -1):
+            table, loaded = state.atoms[other].hydrogens, state.loads[other]
+            if loaded + order >= len(table) or not state.can_close(other, order):
+                continue
+            change = own + table[loaded + order] - table[loaded]
+            if change not in fits:
+                fits[change] = _reachable(node, state.charge, state.hydrogens + change, room, slack, symbols)
+            if fits[change]:
+                found.append(atom - other - 1)
+        return found
+
+    def _branches(self, state: Derivation, node: Node, symbols: int) -> int:
+        """Branches whose first atom and what follows them can still be had."""
+        found, valence = 0, state.valence or 0
+        if node.most < 2 or valence < 2 or state.due:
+            return 0
+        for (role, order, digits), bits in self._jumps.items():
+            if role != Role.BRANCH or order >= valence:
+                continue
+            least = digits + 1 + (_BASE ** (digits - 1) if digits > 1 else 0)
+            if least + 2 <= min(symbols, state.end - state.used) and least <= digits + 1 + _longest(node):
+                found |= bits
+        return found
+
+    def _digit_mask(self, state: Derivation, pending: Pending, node: Node, symbols: int) -> int:
+        value, missing = pending.value * _BASE, pending.missing - 1
+        scale = _BASE**missing
+        first = 1 if missing and not pending.value else 0
+        if pending.symbol.role == Role.RING:
+            rest = state.end - state.used - pending.missing
+            order = pending.symbol.order
+            distances = self._distances(state, node, order, rest, symbols - pending.missing)
+            leading = {distance // scale for distance in distances}
+            return self._digit_bits(digit for digit in range(first, _BASE) if value + digit in leading)
+        after = min(symbols, state.end - state.used) - pending.missing - 1
+        most = min(after, _longest(node)) - 1
+        return self._digit_bits(digit for digit in range(first, _BASE) if (value + digit) * scale <= most)
+
+    def _digit_bits(self, digits: Iterable[int]) -> int:
+        found = 0
+        for digit in digits:
+            found |= self._digits[digit]
+        return found
+
+
+def _longest(node: Node) -> int:
+    """Most symbols that a branch could hold: each atom with a branch or ring of its own."""
+    return 4 * (node.most - 1) + 1 if node.linking else 1
+
+
+def _reachable(node: Node, charge: int, hydrogens: int, room: int, slack: int, symbols: int) -> bool:
+    excess = node.base - hydrogens
+    if not room:
+        return (excess, charge) in node.finished
+    return node.feasible(excess - slack, excess, charge, room, hydrogens, symbols)
+
+
+def _open(state: Derivation) -> _Open:
+    """Bonds that waiting chains can still make."""
+    room = slack = own = 0
+    for frame in state.stack:
+        room += frame.valence
+        if frame.atom == state.atom:
+            own += frame.valence
+        else:
+            slack += _frame_slack(state, frame)
+    return _Open(room, slack, own)
+
+
+def _frame_slack(state: Derivation, frame: Frame) -> int:
+    return _slack(state, frame.atom, frame.valence, 0)
+
+
+def _slack(state: Derivation, atom: int, room: int, order: int) -> int:
+    """Excess that further bonds of an open atom can take away again, after one more bond of an order (0: none)."""
+    kind = state.atoms[atom]
+    if kind.explicit is not None:
+        return room
+    if kind.capacity <= VALENCES[_PLACES[kind.element]]:
+        return 0
+    bonds = (
+        state.parents.count(atom) + (state.parents[atom] >= 0) + sum(atom in ring[:2] for ring in state.rings)
+    )
+    load = state.loads[atom] + order
+    return _hypervalent(kind, load, load - bonds - (order > 0))
+
+
+def _new_slack(kind: AtomKind, order: int, left: int) -> int:
+    if kind.explicit is not None:
+        return left
+    return _hypervalent(kind, order, max(order - 1, 0)) if order > 1 else 0
+
+
+def _hypervalent(kind: AtomKind, load: int, doubled: int) -> int:
+    """Excess that an S, P or I gives back when its valence rises: that of its double bonds (as in sulfones)."""
+    usual = VALENCES[_PLACES[kind.element]]
+    if kind.capacity <= usual:
+        return 0
+    raised = max(0, (load - usual + 1) // 2)
+    steps = (kind.capacity - usual) // 2
+    return 2 * max(0, min(doubled, steps) - raised)

@@ -8,6 +8,7 @@ import pytest
 from msformers.metrics.evaluate_wrappers import (
     MaxTanimoto,
     MolecularProperties,
+    MoleculeGeneration,
     RetrievalMRR,
     RetrievalRecall,
 )
@@ -41,6 +42,16 @@ def test_mrr_and_tanimoto(tmp_path: Path) -> None:
     assert mrr.compute(predictions=[[0.1, 0.9]], references=[[True, False]]) == {"mrr": 0.5}
     tanimoto = MaxTanimoto(cache_dir=str(tmp_path))
     assert tanimoto.compute(predictions=[["CCO", "N"]], references=["OCC"]) == {"max_tanimoto": 1.0}
+
+
+def test_generation_with_missing_proposals_over_batches(tmp_path: Path) -> None:
+    metric = MoleculeGeneration(cache_dir=str(tmp_path))
+    metric.add_batch(predictions=[["CCN", "OCC", None]], references=["CCO"])
+    metric.add_batch(predictions=[[]], references=["CCO"])
+    found = metric.compute(ks=[1, 2], neutral_mass=[46.04186, None])
+    assert found["exact_match_at_1"] == 0.0 and found["exact_match_at_2"] == 0.5
+    assert found["max_tanimoto_at_2"] == 0.5 and found["validity"] == pytest.approx(2 / 3)
+    assert found["within_ppm"] == 0.5 and found["mean_valid"] == 1.0
 
 
 def test_properties_with_unknown_values_over_batches(tmp_path: Path) -> None:

@@ -57,9 +57,9 @@ def encode_selfies(smiles: str, *, canonicalise: bool = True, verify: bool = Tru
         try:
             result = str(selfies.encoder(text))
         except (selfies.EncoderError, RecursionError) as error:
-            raise SelfiesError(f"SMILES {text!r} has no SELFIES: {_reason(error)}") from None
+            raise SelfiesError(f"SMILES {_short(text)} has no SELFIES: {_reason(error)}") from None
     if not result:
-        raise SelfiesError(f"SMILES {text!r} has no SELFIES: it holds no atom")
+        raise SelfiesError(f"SMILES {_short(text)} has no SELFIES: it holds no atom")
     if verify:
         _check_same(text, result)
     return result
@@ -76,11 +76,15 @@ def decode_selfies(selfies: str) -> str:
         try:
             smiles = str(library.decoder(selfies))
         except (library.DecoderError, RecursionError) as error:
-            raise SelfiesError(f"SELFIES {selfies!r} cannot be decoded: {_reason(error)}") from None
+            raise SelfiesError(f"SELFIES {_short(selfies)} cannot be decoded: {_reason(error)}") from None
     try:
         return canonical_smiles(smiles)
     except MoleculeError as error:
-        raise SelfiesError(f"SELFIES {selfies!r} builds no molecule: {error}") from None
+        raise SelfiesError(f"SELFIES {_short(selfies)} builds no molecule: {error}") from None
+
+
+def _short(text: str) -> str:
+    return repr(text) if len(text) <= 200 else f"{text[:200]!r}…"
 
 
 def _reason(error: Exception) -> str:
@@ -103,7 +107,7 @@ def _check_same(smiles: str, selfies: str) -> None:
     with suppress(MoleculeError):
         if decoded == canonical_smiles(smiles) or inchikey_block(decoded) == inchikey_block(smiles):
             return
-    raise SelfiesError(f"SMILES {smiles!r} has no faithful SELFIES: it comes back as {decoded!r}")
+    raise SelfiesError(f"SMILES {_short(smiles)} has no faithful SELFIES: it comes back as {_short(decoded)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +185,7 @@ def split_selfies(selfies: str) -> list[str]:
     if match is None or match.end() != len(selfies):
         place = match.end() if match is not None else 0
         raise SelfiesError(
-            f"SELFIES {selfies!r} is malformed at character {place}: {selfies[place : place + 20]!r} is no symbol; "
+            f"SELFIES {_short(selfies)} is malformed at character {place}: {selfies[place : place + 20]!r} is no symbol; "
             "symbols look like '[C]' or '[=Branch1]', with '.' between parts"
         )
     return _TOKEN.findall(selfies)
@@ -252,7 +256,7 @@ def check_selfies(selfies: str, vocabulary: Mapping[str, int]) -> None:
     for place, token in enumerate(split_selfies(selfies)):
         if token not in vocabulary:
             raise SelfiesError(
-                f"SELFIES {selfies!r}: token {place}, {token!r}, is not in the vocabulary of {len(vocabulary)} tokens; "
+                f"SELFIES {_short(selfies)}: token {place}, {token!r}, is not in the vocabulary of {len(vocabulary)} tokens; "
                 "build the tokenizer from a corpus that holds it, or leave the molecule out"
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 import subprocess
@@ -14,11 +15,13 @@ import selfies as library
 
 from msformers.spectra.molecules import canonical_smiles
 from msformers.tokenization.selfies import (
+    Conversion,
     SelfiesError,
     build_selfies_tokenizer,
     check_selfies,
     constrained,
     constraints,
+    convert_smiles,
     decode_selfies,
     encode_ids,
     encode_selfies,
@@ -96,8 +99,45 @@ def test_the_constraints_of_the_process_are_put_back() -> None:
         library.set_semantic_constraints()
 
 
+def test_conversion_gives_one_record_for_each_in_order() -> None:
+    given = ["OCC", "C(C", "[Na+].CC(=O)[O-]", "*C", "C[C@H](N)C(=O)O"]
+    found = list(convert_smiles(iter(given), 1, inchikeys=True, progress=False))
+    assert [record.index for record in found] == [0, 1, 2, 3, 4]
+    assert [record.selfies is None for record in found] == [False, True, False, True, False]
+    assert [record.smiles for record in found] == ["CCO", "C(C", "CC(=O)[O-].[Na+]", "*C", "CC(N)C(=O)O"]
+    assert [bool(record.reason) for record in found] == [False, True, False, True, False]
+    assert found[0] == Conversion(0, "CCO", "[C][C][O]", "LFQSCWFLJHTTHZ")
+    assert found[1].inchikey14 is None and "'C(C' is not a valid molecule" in found[1].reason
+    parents = list(convert_smiles([given[2]], 1, parent=True, progress=False))
+    assert (parents[0].smiles, parents[0].inchikey14) == ("CC(=O)O", None)
+
+
+def test_conversion_is_lazy_and_leaves_the_constraints_alone() -> None:
+    """An endless source can be converted, and what the user does between two results sees the user's constraints."""
+    before = library.get_semantic_constraints()
+    found = convert_smiles(itertools.cycle(["CCO", "CCN"]), 1, canonicalise=False, progress=False)
+    assert [next(found).smiles for _ in range(600)] == ["CCO", "CCN"] * 300
+    assert library.get_semantic_constraints() == before != constraints()
+
+
+def test_an_unfaithful_selfies_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "encoder", lambda smiles: "[C][C]")
+    with pytest.raises(SelfiesError, match="'CCO' has no faithful SELFIES: it comes back as 'CC'"):
+        encode_selfies("CCO")
+    assert encode_selfies("CCO", verify=False) == "[C][C]"
+
+
+def test_deep_and_long_texts_are_refused_in_a_short_message() -> None:
+    for text, reason in (
+        ("[C][Branch3][P][P][P]" * 1100 + "[C]", "nested too deeply"),
+        ("[C]" * 10_001, "longer"),
+    ):
+        with pytest.raises(SelfiesError, match=reason) as caught:
+            decode_selfies(text)
+        assert len(str(caught.value)) < 500
+
+
 def test_random_symbols_are_molecules(corpus: list[str]) -> None:
-    """With the table, whatever the alphabet spells is accepted by RDKit but for the rare ring of it cannot kekulise."""
     alphabet = [token for token in selfies_alphabet(corpus) if token != "."]
     rng = random.Random(0)
     texts = ["[C]" + "".join(rng.choices(alphabet, k=20)) for _ in range(300)]

@@ -9,7 +9,10 @@ import pytest
 
 from msformers.tokenization.smiles import (
     SPECIAL_TOKENS,
+    CanonicalSmiles,
+    bracket_atom_counts,
     build_smiles_tokenizer,
+    canonicalise_smiles,
     frequent_bracket_atoms,
     smiles_vocabulary,
 )
@@ -83,13 +86,41 @@ def test_loads_without_this_package(tokenizer, tmp_path: Path):
     tokenizer.save_pretrained(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["tokenizer.json", "tokenizer_config.json"]
     code = (
-        "import json, sys\n"
+        "import importlib.abc, json, sys\n"
+        "class Blocked(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ('msformers', 'rdkit'):\n"
+        "            raise ImportError('blocked ' + name)\n"
+        "sys.meta_path.insert(0, Blocked())\n"
         "from transformers import AutoTokenizer\n"
         f"t = AutoTokenizer.from_pretrained({str(tmp_path)!r})\n"
         f"ids = t({SMILES!r})['input_ids']\n"
-        "json.dump([ids, 'msformers' in sys.modules, t.model_max_length], sys.stdout)"
+        "texts = t.batch_decode(ids, skip_special_tokens=True)\n"
+        "json.dump([ids, texts, t.model_max_length], sys.stdout)"
     )
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    ids, imported, max_length = json.loads(output)
+    ids, texts, max_length = json.loads(output)
     assert ids == tokenizer(SMILES)["input_ids"]
-    assert not imported and max_length == 256
+    assert texts == SMILES and max_length == 256
+
+
+def test_bracket_atoms_of_a_corpus_from_counts_of_its_parts():
+    corpus = ["c1cc[nH]c1", "C[N+](C)(C)C", "[O-][N+](=O)C"]
+    counts = bracket_atom_counts(corpus[:2]) + bracket_atom_counts(corpus[2:])
+    assert counts == {"[nH]": 1, "[N+]": 2, "[O-]": 1}
+    assert frequent_bracket_atoms(counts, min_count=1) == frequent_bracket_atoms(corpus, min_count=1)
+    assert frequent_bracket_atoms(counts, min_count=1, limit=2) == ("[N+]", "[O-]")
+
+
+def test_many_smiles_are_written_canonically_in_their_order():
+    given = ["OCC", "C(C", "[Na+].CC(=O)[O-]", "C[C@H](N)C(=O)O", "*C", "[13CH4]"]
+    found = list(canonicalise_smiles(iter(given), 1, inchikeys=True, progress=False))
+    assert [record.index for record in found] == list(range(6))
+    assert [record.smiles for record in found] == [
+        *("CCO", "C(C", "CC(=O)[O-].[Na+]", "CC(N)C(=O)O", "*C", "C"),
+    ]
+    assert [bool(record.reason) for record in found] == [False, True, False, False, False, False]
+    keys = [record.inchikey14 for record in found]
+    assert keys[0] == "LFQSCWFLJHTTHZ" and keys[1] is keys[4] is None and keys[5] == "VNWKTOKETHGBQD"
+    parent = next(canonicalise_smiles([given[2]], 1, parent=True, progress=False))
+    assert parent == CanonicalSmiles(0, "CC(=O)O")

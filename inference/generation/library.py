@@ -264,7 +264,8 @@ class SpectrumLibrary:
                 )
             vectors = load_file(folder / EMBEDDINGS)[TENSOR]
             table = pq.read_table(folder / SPECTRA, columns=list(COLUMNS))
-            return cls(vectors, *(table[name].to_pylist() for name in COLUMNS), manifest["model"])
+            smiles, inchikey14, native_id = (table[name].to_pylist() for name in COLUMNS)
+            return cls(vectors, smiles, inchikey14, native_id, manifest["model"])
         except (
             OSError,
             KeyError,

@@ -4,6 +4,8 @@ if not __name__.startswith("msformers."):
     raise ImportError("import msformers.metrics")
 
 from .analyses import hardness, margins, pool_size_sensitivity
+from .consensus import substructure_reliability
+from .generation import generation_scores
 from .molecules import max_tanimoto, mces, mces_at_1, nearest_tanimoto
 from .peptides import peptide_scores, residue_matches
 from .properties import property_scores
@@ -12,6 +14,7 @@ from .significance import paired_comparison
 
 __all__ = [
     "bootstrap_interval",
+    "generation_scores",
     "hardness",
     "hits_at_k",
     "margins",
@@ -28,4 +31,5 @@ __all__ = [
     "ranks",
     "recall_at_k",
     "residue_matches",
+    "substructure_reliability",
 ]

@@ -212,15 +212,12 @@ class MoleculeGenerationPipeline(SpectrumPipeline):
 
     def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
         record = input_tensors["record"]
-        plans = record if isinstance(record, list) else [record]
-        wanted = [(answer, query) for answer, query in plans if query is not None]
-        if wanted:
-            answer_batch(wanted, self._decoder(parameters))
+        answer_batch(record if isinstance(record, list) else [record], self._decoder(parameters))
         return {"record": record}
 
     def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> list[dict[str, Any]]:
         """Molecules of one spectrum."""
-        return model_outputs["record"][0].rows()
+        return model_outputs["record"].answer.rows()
 
 
 class PeptideSequencingPipeline(SpectrumPipeline):

@@ -60,3 +60,11 @@ def tiny_casanovo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in (model, tokenizer, CasanovoFeatureExtractor()):
         part.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_denovo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete checkpoint folder of a tiny spectrum-to-molecule model with random weights."""
+    from denovo_support import save_tiny_denovo
+
+    return save_tiny_denovo(tmp_path_factory.mktemp("checkpoints") / "denovo-tiny")

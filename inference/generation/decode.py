@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,8 @@ from ..encode import device_of
 from ..retrieval.query import Query
 from .consensus import consensus
 from .hypotheses import Hypotheses, SearchOptions
+from .mass_filter import MassLogitsProcessor
+from .mass_target import MassTarget
 from .molecules import GeneratedMolecule, MoleculeSet, collect_sequences
 from .options import GenerateOptions, Generation
 from .rerank import Reranker, reranker
@@ -29,6 +31,21 @@ from .substructures import Substructure, load_substructures, match_substructures
 
 Condition = Callable[[Sequence[Spectrum]], Mapping[str, Tensor]]
 """Further conditions of B spectra, by the names `SpectrumToMoleculeModel.get_context` knows them under, (B, …) each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One record to answer.
+
+    Attributes:
+        answer: to be filled.
+        query: readings of the precursor, and what the molecules are held to; None if there is nothing to generate.
+        target: the formulas they may have; None if their mass is not restricted.
+    """
+
+    answer: Generation
+    query: Query | None = None
+    target: MassTarget | None = None
 
 
 class Decoder:
@@ -48,6 +65,7 @@ class Decoder:
         order: what ranks the molecules.
         elements: those that the tokenizer's symbols stand for.
         max_length: tokens of a sequence, start and end included.
+        needs_precursor: whether the feature extractor refuses a spectrum without precursor m/z.
     """
 
     def __init__(
@@ -66,6 +84,7 @@ class Decoder:
         self.substructures = load_substructures() if substructures is None else tuple(substructures)
         fixed = options.rerank in ("mass", "none") or given is None
         self.order: Reranker = reranker(options.rerank) if fixed or given is None else given
+        self.needs_precursor = _refuses_unknown_precursor(processor)
         atoms = [read_symbol(token).atom for token in tokenizer.get_vocab()]
         self.elements = frozenset({"H", *(atom.element for atom in atoms if atom is not None)})
         longest = int(model.decoder.config.max_position_embeddings)
@@ -75,40 +94,58 @@ class Decoder:
                 f"max_length {options.max_length}: the model writes at most {longest - 2} symbols; give less"
             )
 
-    def __call__(self, wanted: Sequence[tuple[Generation, Query]]) -> None:
-        """Generate for some answers and enter the molecules into these."""
-        spectra = [answer.spectrum for answer, _ in wanted if answer.spectrum is not None]
-        queries = [query for _, query in wanted]
+    def __call__(self, plans: Sequence[Plan]) -> None:
+        """Generate for some records and enter the molecules into their answers; those without a query are left alone."""
+        wanted = [(plan, plan.query, plan.answer.spectrum) for plan in plans]
+        found = [(plan, query, spectrum) for plan, query, spectrum in wanted if query and spectrum]
+        if not found:
+            return
+        plans, queries, spectra = (list(column) for column in zip(*found, strict=True))
         with torch.inference_mode():
-            sequences, scores = self.search(spectra, queries)
-        found = [
-            collect_sequences(
-                sequences[row], scores[row], self.tokenizer, query, source=self.options.strategy
-            )
+            sequences, scores = self.search(spectra, queries, [plan.target for plan in plans])
+        how = self.options.strategy
+        sets = [
+            collect_sequences(sequences[row], scores[row], self.tokenizer, query, source=how)
             for row, query in enumerate(queries)
         ]
-        kept = [_fitting(one, answer, query) for one, (answer, query) in zip(found, wanted, strict=True)]
+        kept = [_fitting(one, query) for one, query in zip(sets, queries, strict=True)]
         ranked = self.order(spectra, queries, kept)
-        for (answer, query), one, molecules in zip(wanted, found, ranked, strict=True):
-            self._enter(answer, query, one, molecules)
+        for plan, query, one, molecules in zip(plans, queries, sets, ranked, strict=True):
+            self._enter(plan.answer, query, one, molecules)
+
+    def shown(self, spectrum: Spectrum) -> Spectrum:
+        """The spectrum as the model gets it: a precursor m/z that it cannot do without is taken to be the highest peak's."""
+        if spectrum.precursor_mz is not None and spectrum.precursor_mz > 0.0:
+            return spectrum
+        return replace(spectrum, precursor_mz=float(spectrum.mz.max()) if self.needs_precursor else None)
 
     def search(
-        self, spectra: Sequence[Spectrum], queries: Sequence[Query]
+        self, spectra: Sequence[Spectrum], queries: Sequence[Query], targets: Sequence[MassTarget | None]
     ) -> tuple[list[list[npt.NDArray[np.int64]]], list[list[float]]]:
         """Token ids and mean log-probabilities of the sequences of each spectrum, best first."""
         device = device_of(self.model)
-        batch = self.processor(list(spectra), return_tensors="pt")
+        batch = self.processor([self.shown(spectrum) for spectrum in spectra], return_tensors="pt")
         inputs: dict[str, Any] = {name: values.to(device) for name, values in batch.items()}
         told = _told(self.model.config, spectra, queries)
         for condition in self.conditions:
             told |= condition(spectra)
         inputs |= {name: values.to(device) for name, values in told.items()}
         context, mask = self.model.get_context(**inputs)
-        found = self._sequences(context, mask, spectra, None)
-        return found.sequences, [scores.tolist() for scores in found.scores]
+        within = MassLogitsProcessor(
+            self.tokenizer.get_vocab(), targets, self.options.beams, max_length=self.max_length
+        )
+        found = self._sequences(context, mask, spectra, within)
+        kept: list[list[int]] = []
+        for row, (sequences, target) in enumerate(zip(found.sequences, targets, strict=True)):
+            # where few molecules have the mass, a search fills its beams with sequences that came to nothing
+            good = [target is None or within.matches(ids.tolist(), row) for ids in sequences]
+            kept.append([place for place, one in enumerate(good) if one])
+        chosen = [[row[place] for place in places] for row, places in zip(found.sequences, kept, strict=True)]
+        scores = [row[places].tolist() for row, places in zip(found.scores, kept, strict=True)]
+        return chosen, scores
 
     def _sequences(
-        self, context: Tensor, mask: Tensor, spectra: Sequence[Spectrum], restriction: LogitsProcessor | None
+        self, context: Tensor, mask: Tensor, spectra: Sequence[Spectrum], within: LogitsProcessor
     ) -> Hypotheses:
         """The search asked for, on context vectors (B, K, c) and their mask (B, K)."""
         options, tokenizer = self.options, self.tokenizer
@@ -126,7 +163,7 @@ class Decoder:
             pad_token_id=tokenizer.pad_token_id,
             **how,
         )
-        given = (self.model.decoder, context, mask, settings, restriction)
+        given = (self.model.decoder, context, mask, settings, within)
         if options.strategy == "sample":
             # a seed of its own for every spectrum: the same molecules in any batch, and after an interruption
             return sample(*given, seed=[options.seed + spectrum.index for spectrum in spectra])
@@ -156,6 +193,15 @@ class Decoder:
                 answer.known_substructures = dict(zip(names, matches[0].tolist(), strict=True))
 
 
+def _refuses_unknown_precursor(processor: Any) -> bool:
+    mz, intensity = np.linspace(100.0, 130.0, 31), np.ones(31, dtype=np.float32)
+    try:
+        processor([Spectrum(mz, intensity, charge=1)], return_tensors="np")
+    except ValueError:
+        return True
+    return False
+
+
 def _told(config: Any, spectra: Sequence[Spectrum], queries: Sequence[Query]) -> dict[str, Tensor]:
     """What the records say beside their peaks, as far as the model was trained to be told: (B,) each."""
     adducts = tuple(config.adducts)
@@ -175,7 +221,7 @@ def _mass(query: Query) -> float | None:
     return (query.ions[0].low + query.ions[0].high) / 2 if len(query.ions) == 1 else None
 
 
-def _fitting(found: MoleculeSet, answer: Generation, query: Query) -> list[GeneratedMolecule]:
+def _fitting(found: MoleculeSet, query: Query) -> list[GeneratedMolecule]:
     """The molecules of the formula or mass asked for; all of them if none is."""
     if query.search == "formula" and query.formula:
         formula = hill(parse_formula(query.formula))
@@ -192,7 +238,7 @@ def _fitting(found: MoleculeSet, answer: Generation, query: Query) -> list[Gener
 def _nothing(answer: Generation, query: Query) -> str:
     """Why there is no molecule."""
     if not answer.n_generated:
-        what = "the search found no sequence"
+        what = "the search found no molecule"
     elif not answer.n_valid:
         return f"none of {answer.n_generated} sequences is a valid molecule"
     else:

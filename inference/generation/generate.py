@@ -13,16 +13,16 @@ from ...spectra.masses import FormulaError, formula_mass, parse_formula
 from ...spectra.spectrum import Problem, Spectrum
 from ..encode import runtime
 from ..inputs import as_spectrum, why
-from ..retrieval.precursor import Ion, Reading, polarity, read_precursor
-from ..retrieval.query import Query
-from .decode import Decoder
+from ..retrieval.precursor import Reading, polarity, read_precursor
+from ..retrieval.query import Query, Search
+from .decode import Decoder, Plan
+from .formulas import FormulaLimitError
+from .mass_target import MassTarget
 from .options import RECORD, GenerateOptions, Generation
 from .rerank import Reranker
 from .substructures import Substructure
 
 logger = logging.getLogger(__name__)
-LIGHTEST = formula_mass("CH4")
-Wanted = tuple[Generation, Query]
 
 
 def generate(
@@ -70,42 +70,42 @@ def generate(
     while records := list(islice(stream, block or 4 * batch_size)):
         start = time.perf_counter()
         plans = [plan(record, decoder, count + i) for i, record in enumerate(records)]
-        wanted = [(answer, query) for answer, query in plans if query is not None]
+        wanted = [one for one in plans if one.query is not None]
         # molecules of similar mass end at similar steps
-        wanted.sort(key=lambda pair: (pair[0].mass_filter, pair[0].precursor_mz or 0.0))
+        wanted.sort(key=lambda one: (one.answer.mass_filter, one.answer.precursor_mz or 0.0))
         for place in range(0, len(wanted), batch_size):
             answer_batch(wanted[place : place + batch_size], decoder)
         # reading the file and writing the answers are not counted
         seconds += time.perf_counter() - start
-        for answer, _ in plans:
-            yield answer
+        for one in plans:
+            yield one.answer
         count += len(records)
     logger.info("%d spectra in %.1f s, %.2f spectra/s", count, seconds, count / max(seconds, 1e-9))
 
 
-def answer_batch(wanted: Sequence[Wanted], decoder: Decoder) -> None:
+def answer_batch(plans: Sequence[Plan], decoder: Decoder) -> None:
     """Enter molecules into some answers; where the model fails on all together, each is tried alone."""
     try:
-        decoder(wanted)
+        decoder(plans)
     # whatever a model raises on one spectrum (a size it has no memory for, a value it does not know) costs only that one
     except Exception as error:
-        if len(wanted) > 1:
-            for one in wanted:
+        if len(plans) > 1:
+            for one in plans:
                 answer_batch([one], decoder)
             return
-        answer = wanted[0][0]
+        answer = plans[0].answer
         answer.status, answer.reason = "failed", f"{type(error).__name__}: {error}".splitlines()[0]
         answer.molecules.clear()
         logger.warning("spectrum %d %s failed: %s", answer.index, answer.native_id, answer.reason)
 
 
-def plan(record: Any, decoder: Decoder, position: int = 0) -> tuple[Generation, Query | None]:
-    """The answer to fill and what may be generated for it; no query if there is nothing to generate, the answer then says why."""
+def plan(record: Any, decoder: Decoder, position: int = 0) -> Plan:
+    """What is to be generated for one record; no query if there is nothing, the answer then says why."""
     options = decoder.options
     spectrum = as_spectrum(record, position)
     if isinstance(spectrum, Problem):
         place = {"path": spectrum.path, "line": spectrum.line}
-        return Generation(spectrum.index, spectrum.native_id, "unreadable", why(spectrum), **place), None  # type: ignore[arg-type]
+        return Plan(Generation(spectrum.index, spectrum.native_id, "unreadable", why(spectrum), **place))  # type: ignore[arg-type]
     reading = read_precursor(spectrum, options.ppm, options.adducts, options.adduct_table)
     answer = Generation(
         index=spectrum.index,
@@ -119,79 +119,92 @@ def plan(record: Any, decoder: Decoder, position: int = 0) -> tuple[Generation, 
         line=spectrum.line,
         spectrum=spectrum,
     )
-    wrong = _obstacle(spectrum, reading, options) or _restrict(answer, spectrum, reading, decoder)
-    if wrong is not None:
-        answer.status, answer.reason = wrong
-        return answer, None
-    search = "formula" if answer.formula else "mass" if answer.mass_filter else "open"
-    return answer, Query(search, reading.ions, answer.formula, spectrum.precursor_mz)  # type: ignore[arg-type]
+    try:
+        _check(spectrum, reading, options)
+        target = _restrict(answer, spectrum, reading, decoder)
+    except NothingToGenerateError as obstacle:
+        answer.status, answer.reason = obstacle.status, str(obstacle)
+        return Plan(answer)
+    search: Search = "formula" if answer.formula else "mass" if target else "open"
+    return Plan(answer, Query(search, reading.ions, answer.formula, spectrum.precursor_mz), target)
 
 
-def _obstacle(spectrum: Spectrum, reading: Reading, options: GenerateOptions) -> tuple[str, str] | None:
-    """(status, reason) if there is nothing to generate from."""
+class NothingToGenerateError(ValueError):
+    """Why nothing can be generated for a spectrum; `status` is a key of `STATUSES`."""
+
+    def __init__(self, status: str, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def _check(spectrum: Spectrum, reading: Reading, options: GenerateOptions) -> None:
+    """Raise `NothingToGenerateError` if there is nothing to generate from."""
     if spectrum.ms_level is not None and spectrum.ms_level < 2:
-        return "not_msms", f"MS level is {spectrum.ms_level}; give fragment spectra"
+        raise NothingToGenerateError("not_msms", f"MS level is {spectrum.ms_level}; give fragment spectra")
     if len(spectrum) < options.min_peaks:
-        return "too_few_peaks", f"{len(spectrum)} peaks, at least {options.min_peaks} are asked for"
+        found = f"{len(spectrum)} peaks, at least {options.min_peaks} are asked for"
+        raise NothingToGenerateError("too_few_peaks", found)
     if reading.status in ("polarity_mismatch", "no_adduct"):
-        return reading.status, reading.reason
-    return None
+        raise NothingToGenerateError(reading.status, reading.reason)
 
 
 def _restrict(
     answer: Generation, spectrum: Spectrum, reading: Reading, decoder: Decoder
-) -> tuple[str, str] | None:
-    """Decide what restricts the molecules; (status, reason) if no molecule can be like that."""
+) -> MassTarget | None:
+    """What the molecules are held to, entered into status and reason; None if their mass is not restricted.
+
+    Raises:
+        NothingToGenerateError: no molecule can be like that.
+    """
     options, notes = decoder.options, [reading.reason] if reading.ions else []
-    formula = spectrum.formula if options.formula == RECORD else options.formula
+    formula, target = spectrum.formula if options.formula == RECORD else options.formula, None
     if options.formula == RECORD and not formula:
         notes.append("no formula is given, the precursor's mass decides")
+    unusable = reading.status in ("no_precursor", "unknown_adduct")
+    answer.status = "assumed_adduct" if reading.status == "assumed_adduct" else "ok"
     if formula:
-        wrong = _formula_obstacle(formula, reading, decoder)
-        if wrong is not None:
-            return wrong
-        answer.formula, answer.mass_filter, answer.status = formula, True, "ok"
-        if reading.status == "assumed_adduct":
-            answer.status = reading.status
-    elif not options.mass_filter:
-        answer.status = "assumed_adduct" if reading.status == "assumed_adduct" else "ok"
-    elif reading.status in ("no_precursor", "unknown_adduct"):
+        target, answer.formula = _formula_target(formula, reading, decoder), formula
+    elif options.mass_filter and unusable:
         answer.status = "no_mass_filter"
         notes.append(f"{reading.reason.partition(';')[0]}, so that masses are not restricted")
-    else:
-        wrong = _mass_obstacle(spectrum, reading.ions, decoder)
-        if wrong is not None:
-            return wrong
-        answer.mass_filter = True
+    elif options.mass_filter:
+        target = _mass_target(spectrum, reading, decoder)
+    answer.mass_filter = target is not None
+    if reading.status == "no_precursor" and decoder.needs_precursor:
+        highest = decoder.shown(spectrum).precursor_mz
+        notes.append(f"the model is shown the highest peak, m/z {highest:.4f}, in its place")
     answer.reason = "; ".join(note for note in notes if note)
-    return None
+    return target
 
 
-def _formula_obstacle(formula: str, reading: Reading, decoder: Decoder) -> tuple[str, str] | None:
+def _formula_target(formula: str, reading: Reading, decoder: Decoder) -> MassTarget:
     try:
         elements, mass = parse_formula(formula), formula_mass(formula)
     except FormulaError as error:
-        return "no_formula", str(error)
+        raise NothingToGenerateError("no_formula", str(error)) from error
     unknown = sorted(set(elements) - decoder.elements)
     if unknown:
         known = ", ".join(sorted(decoder.elements))
-        return "unknown_element", f"formula {formula} has {', '.join(unknown)}; the model writes {known} only"
+        wrong = f"formula {formula} has {', '.join(unknown)}; the model writes {known} only"
+        raise NothingToGenerateError("unknown_element", wrong)
     if reading.ions and not any(ion.low <= mass <= ion.high for ion in reading.ions):
         names = ", ".join(ion.adduct.name for ion in reading.ions)
-        return (
-            "impossible_mass",
-            f"formula {formula} weighs {mass:.4f} Da, which as {names} is not the precursor; correct one of them",
-        )
-    return None
+        weighs = f"formula {formula} weighs {mass:.4f} Da, which as {names} is not the precursor; correct one of them"
+        raise NothingToGenerateError("impossible_mass", weighs)
+    try:
+        return MassTarget.from_formula(formula)
+    except FormulaLimitError as error:
+        raise NothingToGenerateError("unknown_element", str(error)) from error
 
 
-def _mass_obstacle(spectrum: Spectrum, ions: Sequence[Ion], decoder: Decoder) -> tuple[str, str] | None:
-    if not ions or not math.isfinite(spectrum.precursor_mz or math.nan):
-        return "impossible_mass", f"precursor m/z {spectrum.precursor_mz} leaves no mass for a molecule"
-    if max(ion.high for ion in ions) < LIGHTEST:
-        masses = ", ".join(f"{(ion.low + ion.high) / 2:.4f} Da ({ion.adduct.name})" for ion in ions)
-        return (
-            "impossible_mass",
-            f"no molecule weighs {masses}; the lightest, methane, weighs {LIGHTEST:.4f} Da",
+def _mass_target(spectrum: Spectrum, reading: Reading, decoder: Decoder) -> MassTarget:
+    precursor = spectrum.precursor_mz or math.nan
+    target = MassTarget.from_reading(reading) if math.isfinite(precursor) else None
+    if target is None:
+        raise NothingToGenerateError(
+            "impossible_mass", f"precursor m/z {precursor} leaves no mass for a molecule"
         )
-    return None
+    target = target.limited(sorted(decoder.elements))
+    if target.reason:
+        raise NothingToGenerateError("impossible_mass", target.reason)
+    return target

@@ -60,10 +60,15 @@ class MaskMaker:
             elif symbol.role in (Role.BRANCH, Role.RING):
                 jump = (symbol.role, symbol.order, symbol.digits)
                 self._jumps[jump] = self._jumps.get(jump, 0) | 1 << place
+        choices = [_Choice(*key, bits) for key, bits in grouped.items() if key[2] <= max(key[1].capacity, 1)]
         self._choices = [
-            _Choice(*key, bits) for key, bits in grouped.items() if key[2] <= max(key[1].capacity, 1)
+            [
+                [one for one in choices if one.element == place and one.order <= order]
+                for place in range(len(HEAVY))
+            ]
+            for order in (1, 2, 3)
         ]
-        self.elements = frozenset(choice.kind.element for choice in self._choices)
+        self.elements = frozenset(choice.kind.element for choice in choices)
 
     def mask(self, state: Derivation, node: Node, symbols: int) -> int:
         """Symbols that may follow, the end not among them.
@@ -115,53 +120,28 @@ class MaskMaker:
 
     def _usable(self, node: Node, valence: int) -> Iterable[_Choice]:
         """Atoms whose element a formula still needs and whose bond the chain can make; at the start without bond."""
-        known = node.choices.get(valence)
+        order = min(valence or 1, 3)
+        known = node.choices.get(order)
         if known is None:
-            most = valence or 1
-            known = node.choices[valence] = tuple(
-                choice
-                for choice in self._choices
-                if choice.order <= most and node.child(choice.element) is not None
-            )
+            groups = zip(self._choices[order - 1], node.needed, strict=True)
+            known = node.choices[order] = [choice for group, needed in groups if needed for choice in group]
         return known
 
     def _rings(self, state: Derivation, node: Node, symbols: int) -> int:
         found = 0
-        for order in (1, 2, 3):
-            if order > (state.valence or 0) or state.due:
-                break
+        for order in range(1, 1 if state.due else min(state.valence or 0, 3) + 1):
+            partners: list[tuple[int, int]] | None = None
             for digits in (1, 2, 3):
                 bits = self._jumps.get((Role.RING, order, digits), 0)
                 first = _BASE ** (digits - 1) if digits > 1 else 0
                 rest = state.end - state.used - 1 - digits
                 if not bits or symbols <= digits or rest < 0 or state.atom <= first:
                     continue
-                distances = self._distances(state, node, order, rest, symbols - 1 - digits)
-                if any(first <= distance < _BASE**digits for distance in distances):
+                if partners is None:
+                    partners = _partners(state, order)
+                near = [partner for partner in partners if first <= partner[0] < _BASE**digits]
+                if near and _closing(state, node, order, near, rest, symbols - 1 - digits):
                     found |= bits
-        return found
-
-    def _distances(self, state: Derivation, node: Node, order: int, rest: int, symbols: int) -> list[int]:
-        """Values of the digits for a ring bond after which a formula is in reach; `rest` symbols follow in the branch."""
-        atom, before = state.atom, _open(state)
-        kind, load = state.atoms[atom], state.loads[atom]
-        left = (state.valence or 0) - order
-        if (not left and state.end != NEVER and rest > 0) or load + order > kind.capacity:
-            return []
-        own = kind.hydrogens[load + order] - kind.hydrogens[load]
-        room = before.room + (left if rest else 0)
-        slack = before.slack + (_slack(state, atom, left, order) if left and rest else 0)
-        fits: dict[int, bool] = {}
-        found = []
-        for other in range(atom - 1, -1, -1):
-            table, loaded = state.atoms[other].hydrogens, state.loads[other]
-            if loaded + order >= len(table) or not state.can_close(other, order):
-                continue
-            change = own + table[loaded + order] - table[loaded]
-            if change not in fits:
-                fits[change] = _reachable(node, state.charge, state.hydrogens + change, room, slack, symbols)
-            if fits[change]:
-                found.append(atom - other - 1)
         return found
 
     def _branches(self, state: Derivation, node: Node, symbols: int) -> int:
@@ -184,7 +164,8 @@ class MaskMaker:
         if pending.symbol.role == Role.RING:
             rest = state.end - state.used - pending.missing
             order = pending.symbol.order
-            distances = self._distances(state, node, order, rest, symbols - pending.missing)
+            partners = _partners(state, order)
+            distances = _closing(state, node, order, partners, rest, symbols - pending.missing)
             leading = {distance // scale for distance in distances}
             return self._digit_bits(digit for digit in range(first, _BASE) if value + digit in leading)
         after = min(symbols, state.end - state.used) - pending.missing - 1
@@ -198,16 +179,47 @@ class MaskMaker:
         return found
 
 
+def _partners(state: Derivation, order: int) -> list[tuple[int, int]]:
+    """(value of the digits, change of the hydrogens) of every earlier atom that a ring bond of an order can reach."""
+    atom, atoms, loads = state.atom, state.atoms, state.loads
+    kind, load = atoms[atom], loads[atom]
+    if load + order > kind.capacity:
+        return []
+    own = kind.hydrogens[load + order] - kind.hydrogens[load]
+    taken = {state.parents[atom], *(first for first, last, _ in state.rings if last == atom)}
+    found = []
+    for other in range(atom):
+        table, loaded = atoms[other].hydrogens, loads[other]
+        if loaded + order < len(table) and other not in taken:
+            found.append((atom - other - 1, own + table[loaded + order] - table[loaded]))
+    return found
+
+
+def _closing(
+    state: Derivation, node: Node, order: int, partners: Iterable[tuple[int, int]], rest: int, symbols: int
+) -> list[int]:
+    """Values of the digits of those ring bonds after which a formula is in reach; `rest` symbols follow in the branch."""
+    before, left = _open(state), (state.valence or 0) - order
+    if not left and state.end != NEVER and rest > 0:
+        return []
+    room = before.room + (left if rest else 0)
+    slack = before.slack + (_slack(state, state.atom, left, order) if left and rest else 0)
+    fits: dict[int, bool] = {}
+    for _, change in partners:
+        if change not in fits:
+            fits[change] = _reachable(node, state.charge, state.hydrogens + change, room, slack, symbols)
+    return [distance for distance, change in partners if fits[change]]
+
+
 def _longest(node: Node) -> int:
     """Most symbols that a branch could hold: each atom with a branch or ring of its own."""
     return 4 * (node.most - 1) + 1 if node.linking else 1
 
 
 def _reachable(node: Node, charge: int, hydrogens: int, room: int, slack: int, symbols: int) -> bool:
-    excess = node.base - hydrogens
     if not room:
-        return (excess, charge) in node.finished
-    return node.feasible(excess - slack, excess, charge, room, hydrogens, symbols)
+        return (node.base - hydrogens, charge) in node.finished
+    return node.feasible(hydrogens, charge, room, slack, symbols)
 
 
 def _open(state: Derivation) -> _Open:

@@ -18,112 +18,119 @@ VALENCES = tuple(formula_valences()[name] for name in HEAVY)
 """Their usual valences."""
 
 _LINKS = np.array(VALENCES, dtype=np.int64) - 2
-_EXTRA = np.minimum(_LINKS + 1, 2)
+_TOTAL, _LINK, _EXCESS, _CHARGE = range(len(HEAVY), len(HEAVY) + 4)
 PLENTY = 1 << 20
 """Symbols left where nothing limits their number."""
 
 _TOLERANCE = 4
-_MOST_HYDROGENS = 24
+_OFFSET = 64
+_MOST_ROOM = 24
 
 
 class Node:
-    """The formulas that hold at least a given skeleton, and what they need beyond it. Rows = formulas.
+    """The formulas that hold at least a given skeleton, and what they need beyond it.
 
     The *excess* of a molecule is twice its double-bond equivalents by the usual valences. Hypervalent atoms lower it;
     unpaired electrons and stated hydrogens that have yet to find their bonds raise it.
 
     Attributes:
         most: largest number of heavy atoms that a formula still needs.
-        linking: largest number of those that make more than one bond.
         base: excess of the skeleton without hydrogens; each hydrogen lowers it by one.
+        needed: for each of `HEAVY`, the largest number that a formula still needs.
         finished: (excess, charge) of the formulas with just this skeleton.
         choices: by valence, kept by who asks for masks at this node.
     """
 
     __slots__ = (
-        *("_charge", "_children", "_excess", "_extra", "_family", "_left", "_links", "_memo", "_skeleton"),
-        *("_total", "base", "finished", "linking", "choices", "most"),
+        "_children",
+        "_family",
+        "_reach",
+        "_rows",
+        "_skeleton",
+        "base",
+        "choices",
+        "finished",
+        "most",
+        "needed",
     )
 
     def __init__(
-        self,
-        left: Ints,
-        excess: Ints,
-        charge: Ints,
-        skeleton: tuple[int, ...],
-        family: dict[tuple[int, ...], Node],
+        self, rows: Ints, skeleton: tuple[int, ...], base: int, family: dict[tuple[int, ...], Node]
     ) -> None:
-        self._left, self._excess, self._charge = left, excess, charge
-        self._skeleton, self._family = skeleton, family
+        self._rows, self._skeleton, self._family, self.base = rows, skeleton, family, base
         self._children: dict[int, Node | None] = {}
-        self._memo: dict[tuple[int, ...], bool] = {}
-        self._total = left.sum(axis=1)
-        self._links, self._extra = left @ _LINKS, left @ _EXTRA
-        done = self._total == 0
-        self.finished = frozenset(zip(excess[done].tolist(), charge[done].tolist(), strict=True))
-        self.most = int(self._total.max(initial=0))
-        self.linking = int(left[:, _LINKS >= 0].sum(axis=1).max(initial=0))
-        self.base = 2 + sum(count * (valence - 2) for count, valence in zip(skeleton, VALENCES, strict=True))
+        self._reach: dict[tuple[int, int, int], int] = {}
         self.choices: dict[int, Any] = {}
+        self.needed: list[int] = rows[: len(HEAVY)].max(axis=1, initial=0).tolist()
+        total = rows[_TOTAL]
+        self.most = int(total.max(initial=0))
+        done = rows[_EXCESS:, total == 0] if not total.all() else rows[_EXCESS:, :0]
+        self.finished = frozenset(zip(*done.tolist(), strict=True))
         family[skeleton] = self
 
     @classmethod
     def root(cls, target: MassTarget) -> Node:
         """The node of the empty molecule."""
         hydrogen = formula_elements().index("H")
-        left = np.delete(target.counts, hydrogen, axis=1)
-        excess = 2 + left @ _LINKS - target.counts[:, hydrogen]
-        return cls(left, excess, target.charges, (0,) * len(HEAVY), {})
+        heavy = np.delete(target.counts, hydrogen, axis=1)
+        links = heavy @ _LINKS
+        excess = 2 + links - target.counts[:, hydrogen]
+        rows = np.vstack([heavy.T, heavy.sum(axis=1), links, excess, target.charges])
+        return cls(np.ascontiguousarray(rows), (0,) * len(HEAVY), 2, {})
 
-    def __len__(self) -> int:
-        return len(self._left)
+    @property
+    def linking(self) -> bool:
+        """Whether a formula still needs an atom that makes more than one bond."""
+        return any(count and valence > 1 for count, valence in zip(self.needed, VALENCES, strict=True))
 
     def child(self, element: int) -> Node | None:
         """The node with one more atom of an element (its place in `HEAVY`); None if no formula has one."""
         if element in self._children:
             return self._children[element]
-        had = self._skeleton
-        skeleton = (*had[:element], had[element] + 1, *had[element + 1 :])
-        found = self._family.get(skeleton)
-        rows = np.flatnonzero(self._left[:, element] > 0) if found is None else ()
-        if found is None and len(rows):
-            left = self._left[rows]
-            left[:, element] -= 1
-            found = Node(left, self._excess[rows], self._charge[rows], skeleton, self._family)
+        found = None
+        if self.needed[element]:
+            had = self._skeleton
+            skeleton = (*had[:element], had[element] + 1, *had[element + 1 :])
+            found = self._family.get(skeleton)
+            if found is None:
+                rows = self._rows[:, self._rows[element] > 0]
+                rows[element] -= 1
+                rows[_TOTAL] -= 1
+                rows[_LINK] -= VALENCES[element] - 2
+                found = Node(rows, skeleton, self.base + VALENCES[element] - 2, self._family)
         self._children[element] = found
         return found
 
-    def feasible(self, least: int, excess: int, charge: int, room: int, hydrogens: int, symbols: int) -> bool:
+    def feasible(self, hydrogens: int, charge: int, room: int, slack: int, symbols: int) -> bool:
         """Whether a formula may still be reached: a necessary condition.
 
         Args:
-            least: the least excess the molecule may yet come to. excess: the one it has.
-            charge: of the molecule so far.
+            hydrogens: the molecule carries now. charge: that it has now.
             room: bonds that its open atoms can still make.
-            hydrogens: it carries now.
+            slack: excess that further bonds of its open atoms may take away.
             symbols: that may still be written.
         """
-        key = (
-            *(least, excess, charge, room),
-            min(hydrogens, _MOST_HYDROGENS),
-            min(symbols, 3 * self.most + _MOST_HYDROGENS),
-        )
-        known = self._memo.get(key)
-        if known is None:
-            known = self._memo[key] = self._check(*key)
-        return known
+        key = (min(room, _MOST_ROOM), slack - charge, symbols if symbols < self.most else PLENTY)
+        reach = self._reach.get(key)
+        if reach is None:
+            reach = self._reach[key] = self._excesses(*key)
+        place = self.base - hydrogens + _OFFSET
+        return place >= 0 and reach >> place & 1 == 1
 
-    def _check(self, least: int, excess: int, charge: int, room: int, hydrogens: int, symbols: int) -> bool:
-        links = self._links + room
-        missing = self._excess - excess
-        most = np.minimum(2 * links, links + hydrogens) + _TOLERANCE
-        rings = np.maximum(missing // 2 - self._extra, 0)
-        fits = (
-            (self._excess + self._charge >= least + charge)
-            & (links >= 0)
-            & (missing <= most)
-            & (self._total + 2 * ((rings + 2) // 3) <= symbols)
-        )
-        if room < 1:
-            fits &= self._total == 0
-        return bool(fits.any())
+    def _excesses(self, room: int, lower: int, symbols: int) -> int:
+        """The excesses from which a formula may be reached, as bits from -`_OFFSET` on.
+
+        Remaining atoms need bonds to hang on. Every double bond or ring takes two bonds of open or remaining atoms, or
+        one of these and a hydrogen: so it is limited by those bonds, and by them and all hydrogens together.
+        """
+        total, links, excess, charge = self._rows[_TOTAL:]
+        fits = (links >= -room) & (excess - links <= room + self.base + _TOLERANCE) & (total <= symbols)
+        links, excess, charge = links[fits], excess[fits], charge[fits]
+        first = np.maximum(excess - 2 * (links + room) - _TOLERANCE + _OFFSET, 0)
+        last = excess + charge + lower + _OFFSET
+        held = last >= first
+        if not held.any():
+            return 0
+        size = int(last.max()) + 2
+        change = np.bincount(first[held], minlength=size) - np.bincount(last[held] + 1, minlength=size)
+        return int.from_bytes(np.packbits(np.cumsum(change) > 0, bitorder="little").tobytes(), "little")

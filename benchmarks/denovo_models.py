@@ -107,7 +107,7 @@ class GeneratedMethods:
         )
         library = None
         if args.library and with_spectrum:
-            library = LibraryCondition.load(args.library, loaded, resolve_checkpoint(args.library_bert))
+            library = LibraryCondition.load(args.library, loaded)
         model = loaded.model if with_spectrum else MassAlone(loaded.model)
         parts = (loaded.processor, loaded.tokenizer, options)
         for answer in generate(spectra, model, *parts, library=library, batch_size=args.batch_size):

@@ -1,4 +1,4 @@
-"""Reference spectra with known molecules: the nearest of them is a condition of the decoder."""
+"""Known molecules, by reference spectra or by fingerprint: the nearest of them is a condition of the decoder."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ from safetensors.numpy import load_file, save_file
 
 from ...spectra.molecules import MoleculeRecord
 from ...spectra.spectrum import Problem, Spectrum
-from ..encode import embed_spectra, weights_sha256
+from ..encode import embed_spectra
 from ..retrieval.search import normalize
-from .library_records import left_out, with_molecules
+from .library_records import encoder_identity, encoder_of, left_out, morgan_bits, with_molecules
+from .library_search import best_per_group
 
 logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
 FORMAT, FORMAT_VERSION = "msformers-spectrum-library", 1
 MANIFEST, EMBEDDINGS, SPECTRA = "manifest.json", "embeddings.safetensors", "spectra.parquet"
 TENSOR = "embeddings"
+MORGAN = "morgan"
 COLUMNS = ("smiles", "inchikey14", "native_id")
 BLOCK_SCORES = 1 << 25
 READ_AHEAD = 4096
@@ -53,12 +55,13 @@ class Matches(NamedTuple):
 class SpectrumLibrary:
     """Unit embeddings of reference spectra beside their molecules, sorted by molecule.
 
-    Made by `build`, opened by `load`.
+    Made by `build`, opened by `load`. A library that `of_molecules` made holds the fingerprints of molecules in their
+    place, to be searched with the fingerprint that an encoder predicts.
 
     Args:
         embeddings: (n, D), of any length; they are normalised.
         smiles: canonical, (n,). inchikey14: first blocks, (n,). native_id: of the spectra, (n,).
-        model: name and weights_sha256 of the encoder.
+        model: name and weights_sha256 of the encoder; name `MORGAN` and no weights for fingerprints.
 
     Raises:
         LibraryError: no spectrum, or lengths that differ.
@@ -133,23 +136,44 @@ class SpectrumLibrary:
             [molecule.smiles for molecule in molecules],
             [molecule.inchikey14 for molecule in molecules],
             [spectrum.native_id for spectrum, _ in kept],
-            _identity(encoder),
+            encoder_identity(encoder),
         )
         library.problems = problems
         if problems:
             logger.warning("%d of %d spectra left out; the first: %s", len(problems), count, problems[0])
         return library
 
+    @classmethod
+    def of_molecules(cls, smiles: Iterable[str], bits: int = 2048) -> SpectrumLibrary:
+        """Morgan fingerprints (radius 2) of molecules, one per first InChIKey block; what is no molecule is left out.
+
+        Raises:
+            LibraryError: no molecule is left.
+        """
+        records = (Spectrum(np.ones(1), np.ones(1, np.float32), smiles=text) for text in smiles)
+        good, problems = with_molecules(list(records), 0)
+        molecules = {molecule.inchikey14: molecule.smiles for _, molecule in good}
+        texts = list(molecules.values())
+        library = cls(
+            morgan_bits(texts, bits),
+            texts,
+            list(molecules),
+            [""] * len(texts),
+            {"name": MORGAN, "weights_sha256": ""},
+        )
+        library.problems = problems
+        return library
+
+    @property
+    def of_fingerprints(self) -> bool:
+        """Whether it holds molecules' fingerprints and not spectra."""
+        return self.model["name"] == MORGAN
+
     def __len__(self) -> int:
         return len(self.smiles)
 
     def __repr__(self) -> str:
         return f"SpectrumLibrary({len(self)} spectra of {len(self._starts)} molecules, encoder {self.model['name']!r})"
-
-    @property
-    def dim(self) -> int:
-        """Width of the embeddings."""
-        return int(self.embeddings.shape[1])
 
     def nearest(
         self,
@@ -174,9 +198,9 @@ class SpectrumLibrary:
         queries = normalize(np.atleast_2d(np.asarray(embeddings, dtype=np.float32)))
         own = list(exclude) if exclude is not None else [None] * len(queries)
         itself = list(exclude_spectrum) if exclude_spectrum is not None else [None] * len(queries)
-        if queries.shape[1] != self.dim:
+        if queries.shape[1] != self.embeddings.shape[1]:
             raise LibraryError(
-                f"embeddings have {queries.shape[1]} dimensions, the library {self.dim}; build it with this model"
+                f"embeddings have {queries.shape[1]} dimensions, the library {self.embeddings.shape[1]}; build it with this model"
             )
         if k < 1 or not len(queries) == len(own) == len(itself):
             raise LibraryError(
@@ -191,7 +215,7 @@ class SpectrumLibrary:
             scores = queries[part] @ self.embeddings.T
             for row, (molecule, name) in enumerate(zip(own[part], itself[part], strict=True)):
                 self._hide(scores[row], molecule, name)
-            indices[part], similarities[part] = self._best(scores, k)
+            indices[part], similarities[part] = best_per_group(scores, self._starts, k)
         smiles = [[self.smiles[place] for place in row if place >= 0] for row in indices.tolist()]
         return Matches(indices, similarities, smiles)
 
@@ -204,31 +228,21 @@ class SpectrumLibrary:
             last = self._starts[place + 1] if place + 1 < len(self._starts) else len(scores)
             scores[self._starts[place] : last] = -np.inf
 
-    def _best(self, scores: Floats, k: int) -> tuple[npt.NDArray[np.int64], Floats]:
-        """Row and score of the best spectrum of the k best molecules, (b, k) each."""
-        best = np.maximum.reduceat(scores, self._starts, axis=1)
-        kept = min(k, best.shape[1])
-        chosen = np.sort(np.argpartition(-best, kept - 1, axis=1)[:, :kept], axis=1)
-        order = np.argsort(-np.take_along_axis(best, chosen, 1), axis=1, kind="stable")
-        chosen = np.take_along_axis(chosen, order, 1)
-        indices = np.full((len(scores), k), -1, dtype=np.int64)
-        similarities = np.full((len(scores), k), np.nan, dtype=np.float32)
-        ends = np.append(self._starts[1:], scores.shape[1])
-        for row, places in enumerate(chosen):
-            for column, place in enumerate(places):
-                if np.isfinite(best[row, place]):
-                    first = self._starts[place]
-                    indices[row, column] = first + int(np.argmax(scores[row, first : ends[place]]))
-                    similarities[row, column] = best[row, place]
-        return indices, similarities
-
     def check_model(self, model: Any) -> None:
         """Refuse an encoder other than the one of the library.
 
         Raises:
-            LibraryError: its weights differ.
+            LibraryError: its weights differ, or it predicts no such fingerprint.
         """
-        now = _identity(encoder_of(model))
+        if self.of_fingerprints:
+            size = getattr(model.config, "fingerprint_size", 0)
+            if size != self.embeddings.shape[1] or not getattr(model.config, "encoder_fingerprint", False):
+                raise LibraryError(
+                    f"the library holds fingerprints of {self.embeddings.shape[1]} bits, the model predicts {size or 'none'}; build it for this "
+                    "model, of spectra or with its number of bits"
+                )
+            return
+        now = encoder_identity(encoder_of(model))
         if now["weights_sha256"] != self.model["weights_sha256"]:
             raise LibraryError(
                 f"the library was built with {self.model['name']!r} (weights {self.model['weights_sha256'][:12]}), the model "
@@ -236,14 +250,15 @@ class SpectrumLibrary:
             )
 
     def save(self, folder: str | Path) -> None:
-        """Write manifest, embeddings (float16) and molecules into a folder, made if missing."""
+        """Write manifest, molecules and embeddings (float16) into a folder, made if missing; fingerprints are made anew."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({TENSOR: self.embeddings.astype(np.float16)}, folder / EMBEDDINGS)
+        if not self.of_fingerprints:
+            save_file({TENSOR: self.embeddings.astype(np.float16)}, folder / EMBEDDINGS)
         columns = {name: getattr(self, name) for name in COLUMNS}
         pq.write_table(pa.table(columns), folder / SPECTRA, compression="zstd")
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "model": self.model}
-        manifest |= {"spectra": len(self), "molecules": len(self._starts), "dim": self.dim}
+        manifest |= {"spectra": len(self), "molecules": len(self._starts), "dim": self.embeddings.shape[1]}
         # last, so that a folder with a manifest is whole
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
@@ -262,9 +277,12 @@ class SpectrumLibrary:
                     f"{folder / MANIFEST}: {manifest['format']} {manifest['format_version']}, this msformers reads {FORMAT} "
                     f"{FORMAT_VERSION}; build the library again"
                 )
-            vectors = load_file(folder / EMBEDDINGS)[TENSOR]
             table = pq.read_table(folder / SPECTRA, columns=list(COLUMNS))
             smiles, inchikey14, native_id = (table[name].to_pylist() for name in COLUMNS)
+            if manifest["model"]["name"] == MORGAN:
+                vectors: Any = morgan_bits(smiles, manifest["dim"])
+            else:
+                vectors = load_file(folder / EMBEDDINGS)[TENSOR]
             return cls(vectors, smiles, inchikey14, native_id, manifest["model"])
         except (
             OSError,
@@ -277,13 +295,3 @@ class SpectrumLibrary:
             raise LibraryError(
                 f"{folder}: is no spectrum library ({error}); give a folder that SpectrumLibrary.save wrote"
             ) from error
-
-
-def encoder_of(model: Any) -> Any:
-    """The spectrum encoder of a spectrum-to-molecule model; any other model itself."""
-    return model.encoder if hasattr(model, "get_context") else model
-
-
-def _identity(encoder: Any) -> dict[str, str]:
-    name = str(getattr(getattr(encoder, "config", None), "_name_or_path", "") or type(encoder).__name__)
-    return {"name": Path(name).name, "weights_sha256": weights_sha256(encoder)}

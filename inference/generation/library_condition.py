@@ -10,42 +10,46 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from ...spectra.spectrum import Spectrum
 from ...tokenization.selfies import encode_selfies
 from ..encode import device_of, embed_spectra
 from ..loading import Loaded
-from .library import SpectrumLibrary, encoder_of
+from .library import SpectrumLibrary
+from .library_records import encoder_of
 
 
 class LibraryCondition:
     """Makes the conditions `library_embeds`, `library_mask` and `library_similarity` of `SpectrumToMoleculeModel`.
 
     Args:
-        library: built with the encoder of `loaded`.
-        loaded: the spectrum-to-molecule model with its feature extractor.
-        bert: a SELFIES BERT whose vectors the decoder was trained on. tokenizer: its SELFIES tokenizer.
-        window: tokens per context vector; None takes the configuration of `bert`, 0 the mean vector alone.
+        library: of spectra, built with the encoder of `loaded`, or of fingerprints, if that encoder predicts some.
+        loaded: the spectrum-to-molecule model with its feature extractor and SELFIES tokenizer.
+        bert: the SELFIES BERT that reads the match; by default the one inside the model.
+        batch_size: spectra per forward pass of the encoder.
 
     Raises:
         LibraryError: the library belongs to another encoder.
+        ValueError: the model has no SELFIES BERT, and none is given.
     """
 
     def __init__(
-        self, library: SpectrumLibrary, loaded: Loaded, bert: Any, tokenizer: Any, window: int | None = None
+        self, library: SpectrumLibrary, loaded: Loaded, bert: Any = None, batch_size: int = 64
     ) -> None:
         library.check_model(loaded.model)
-        self.library, self.loaded, self.window = library, loaded, window
-        self.bert, self.tokenizer = bert, tokenizer
+        self.library, self.loaded, self.batch_size = library, loaded, batch_size
+        self.bert = getattr(loaded.model, "molecule_encoder", None) if bert is None else bert
+        if self.bert is None:
+            raise ValueError(
+                "the model holds no SELFIES BERT to read a library match; give the one it was trained with"
+            )
 
     @classmethod
-    def load(
-        cls, folder: str | Path, loaded: Loaded, bert: str, window: int | None = None
-    ) -> LibraryCondition:
-        """From the folder of a library and the folder or Hub id of a SELFIES BERT."""
-        model = AutoModel.from_pretrained(bert).eval().to(device_of(loaded.model))
-        return cls(SpectrumLibrary.load(folder), loaded, model, AutoTokenizer.from_pretrained(bert), window)
+    def load(cls, folder: str | Path, loaded: Loaded, bert: str | None = None) -> LibraryCondition:
+        """From the folder of a library, and of a SELFIES BERT if the model holds none."""
+        model = None if bert is None else AutoModel.from_pretrained(bert).eval().to(device_of(loaded.model))
+        return cls(SpectrumLibrary.load(folder), loaded, model)
 
     def __call__(
         self, spectra: Sequence[Spectrum], exclude: Sequence[str | None] | None = None
@@ -59,8 +63,12 @@ class LibraryCondition:
             `library_embeds` (B, S, d), `library_mask` (B, S), True = real, and `library_similarity` (B,), the cosine of
             the match. Without a match the mask is all False and the similarity NaN.
         """
-        model = encoder_of(self.loaded.model)
-        vectors, failed = embed_spectra(spectra, model, self.loaded.processor)
+        asked = (
+            _Fingerprints(self.loaded.model)
+            if self.library.of_fingerprints
+            else encoder_of(self.loaded.model)
+        )
+        vectors, failed = embed_spectra(spectra, asked, self.loaded.processor, self.batch_size)
         found = self.library.nearest(vectors, exclude=exclude)
         texts = ["" if row in failed or not names else names[0] for row, names in enumerate(found.smiles)]
         return self.describe(texts, found.similarities[:, 0])
@@ -73,9 +81,9 @@ class LibraryCondition:
         width = int(self.bert.config.hidden_size)
         embeds, mask = torch.zeros(len(smiles), 1, width), torch.zeros(len(smiles), 1, dtype=torch.bool)
         if distinct:
-            batch = self.tokenizer(distinct, padding=True, truncation=True, return_tensors="pt")
+            batch = self.loaded.tokenizer(distinct, padding=True, truncation=True, return_tensors="pt")
             batch = {name: batch[name].to(device_of(self.bert)) for name in ("input_ids", "attention_mask")}
-            context, real = self.bert.context(**batch, window=self.window)
+            context, real = self.bert.context(**batch)
             # an empty row at the end, for the spectra without a match
             context, real = (
                 F.pad(context.float().cpu(), (0, 0, 0, 0, 0, 1)),
@@ -90,6 +98,17 @@ class LibraryCondition:
             "library_mask": mask,
             "library_similarity": torch.from_numpy(near.astype(np.float32)),
         }
+
+
+class _Fingerprints:
+    """The bits that a model's encoder predicts, as `embed_spectra` asks for them."""
+
+    def __init__(self, model: Any) -> None:
+        self.model, self.device = model, device_of(model)
+
+    def get_spectrum_features(self, **inputs: Tensor) -> Tensor:
+        """Probabilities (B, bits)."""
+        return self.model.encode_spectra(**inputs)[1]
 
 
 def _selfies(smiles: str) -> str:

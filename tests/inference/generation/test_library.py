@@ -11,8 +11,9 @@ import torch
 
 import msformers
 from msformers.inference.encode import embed_spectra
-from msformers.inference.generation.library import LibraryError, SpectrumLibrary, encoder_of
+from msformers.inference.generation.library import LibraryError, SpectrumLibrary
 from msformers.inference.generation.library_condition import LibraryCondition
+from msformers.inference.generation.library_records import encoder_of, morgan_bits
 from msformers.inference.loading import Loaded
 from msformers.spectra.molecules import inchikey_block, molecule_record
 from msformers.spectra.spectrum import Problem, Spectrum
@@ -175,7 +176,7 @@ def bert() -> tuple[Any, Any]:
 def test_the_match_is_told_as_the_vectors_of_its_molecule(
     library: SpectrumLibrary, references: list[Spectrum], model: Any, extractor: Any, bert: tuple[Any, Any]
 ) -> None:
-    condition = LibraryCondition(library, Loaded(model, extractor, None), *bert)
+    condition = LibraryCondition(library, Loaded(model, extractor, bert[1]), bert[0])
     told = condition(references[:3])
     assert told["library_similarity"].tolist() == pytest.approx([1.0, 1.0, 1.0], abs=1e-5)
     for row, spectrum in enumerate(references[:3]):
@@ -193,7 +194,7 @@ def test_without_a_match_nothing_is_told(
     references: list[Spectrum], model: Any, extractor: Any, bert: tuple[Any, Any]
 ) -> None:
     alone = SpectrumLibrary.build(references[:1], model, extractor)
-    condition = LibraryCondition(alone, Loaded(model, extractor, None), *bert)
+    condition = LibraryCondition(alone, Loaded(model, extractor, bert[1]), bert[0])
     key = inchikey_block(references[0].smiles or "")
     told = condition(references[:2], exclude=[key, None])
     assert told["library_mask"].any(1).tolist() == [False, True]
@@ -201,3 +202,42 @@ def test_without_a_match_nothing_is_told(
     nothing = condition(references[:2], exclude=[key, key])
     assert nothing["library_embeds"].shape == (2, 1, bert[0].config.hidden_size)
     assert not nothing["library_mask"].any()
+
+
+class FingerprintModel:
+    """A spectrum-to-molecule model whose encoder is sure of the bits of one molecule."""
+
+    def __init__(self, smiles: str, bits: int, bert: Any) -> None:
+        self.config = SimpleNamespace(fingerprint_size=bits, encoder_fingerprint=True)
+        self.bits, self.molecule_encoder = torch.from_numpy(morgan_bits([smiles], bits)).float(), bert
+
+    def get_context(self) -> None: ...
+
+    def encode_spectra(self, peaks: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+        return None, self.bits.expand(len(peaks), -1)
+
+
+def test_a_library_of_molecules_is_asked_by_predicted_fingerprint(
+    references: list[Spectrum], extractor: Any, bert: tuple[Any, Any], tmp_path: Path
+) -> None:
+    library = SpectrumLibrary.of_molecules([*SMILES, SMILES[0], "C(C"], bits=512)
+    assert len(library) == 3 and [problem.value for problem in library.problems] == ["C(C"]
+    library.save(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "spectra.parquet"}
+    caffeine = FingerprintModel(SMILES[0], 512, bert[0])
+    loaded = Loaded(caffeine, extractor, bert[1])
+    told = LibraryCondition.load(tmp_path, loaded)(references[:2])
+    assert told["library_similarity"].tolist() == pytest.approx([1.0, 1.0])
+    expected = LibraryCondition(library, loaded).describe([molecule_record(SMILES[0]).smiles], [1.0])
+    assert torch.allclose(told["library_embeds"][0], expected["library_embeds"][0], atol=1e-5)
+    bits = morgan_bits(SMILES, 512).astype(float)
+    aspirin = bits[1] @ bits[0] / np.sqrt(bits[1].sum() * bits[0].sum())
+    glucose = bits[2] @ bits[0] / np.sqrt(bits[2].sum() * bits[0].sum())
+    found = library.nearest(bits[:1], 3)
+    assert found.similarities[0] == pytest.approx(
+        [1.0, max(aspirin, glucose), min(aspirin, glucose)], abs=1e-5
+    )
+    with pytest.raises(LibraryError, match="512 bits, the model predicts 256"):
+        library.check_model(FingerprintModel(SMILES[0], 256, bert[0]))
+    with pytest.raises(ValueError, match="no SELFIES BERT"):
+        LibraryCondition(library, Loaded(FingerprintModel(SMILES[0], 512, None), extractor, bert[1]))

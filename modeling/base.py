@@ -90,7 +90,8 @@ class SpectrumPreTrainedModel(PreTrainedModel):
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """As in transformers, which makes every loaded parameter trainable; the constants are frozen again."""
         loaded = super().from_pretrained(*args, **kwargs)
-        for module in (loaded[0] if isinstance(loaded, tuple) else loaded).modules():
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        for module in reversed(list(model.modules())):  # the outermost has the last word
             if hasattr(module, "freeze_constants"):
                 module.freeze_constants()
         return loaded

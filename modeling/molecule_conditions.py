@@ -85,6 +85,20 @@ class SpectrumToMoleculeConfig(MsFormersConfig):
         return int(self.decoder_config.context_size)  # type: ignore[union-attr]
 
     @property
+    def told(self) -> frozenset[str]:
+        """Names of the conditions this model takes, besides the spectrum itself."""
+        takes = {
+            "fingerprint": self.fingerprint_size,
+            "properties": self.property_size,
+            **dict.fromkeys(("library", "library_similarity"), self.library),
+            "neutral_mass": self.neutral_mass,
+            "adduct_ids": self.adducts,
+            "collision_energy": self.collision_energy,
+            "polarity": self.polarity,
+        }
+        return frozenset(name for name, size in takes.items() if size)
+
+    @property
     def hidden_size(self) -> int:
         """Width of the projected spectrum: that of the molecule vectors."""
         return self.context_size

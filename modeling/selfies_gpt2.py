@@ -14,7 +14,7 @@ from transformers import EncoderDecoderCache
 from transformers.modeling_outputs import CausalLMOutputWithCrossAttentions
 from transformers.models.gpt2.modeling_gpt2 import GPT2LMHeadModel, GPT2Model
 
-from .base import MsFormersConfig
+from .base import MsFormersConfig, SpectrumPreTrainedModel
 from .registry import register_head, register_model
 
 
@@ -86,6 +86,7 @@ class SelfiesGpt2Model(GPT2Model):
     config_class = SelfiesGpt2Config
     main_input_name = "input_ids"
     accepts_loss_kwargs = False
+    is_custom_code = SpectrumPreTrainedModel.is_custom_code
 
     def __init__(self, config: SelfiesGpt2Config) -> None:
         super().__init__(config)
@@ -136,6 +137,7 @@ class SelfiesGpt2LMHeadModel(GPT2LMHeadModel):
     config_class = SelfiesGpt2Config
     main_input_name = "input_ids"
     accepts_loss_kwargs = False
+    is_custom_code = SpectrumPreTrainedModel.is_custom_code
 
     def __init__(self, config: SelfiesGpt2Config) -> None:
         super().__init__(config)

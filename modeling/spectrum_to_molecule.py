@@ -67,7 +67,7 @@ TINY = {
     licence="Apache-2.0",
     lora=("q_proj", "v_proj", "c_attn", "q_attn"),
     tiny=TINY,
-    extractor="tokenization.spectrum:SpectrumFeatureExtractor",
+    extractor="tokenization.dreams:DreamsFeatureExtractor",
 )
 class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
     """Encoder, projection, conditions and decoder.

@@ -32,16 +32,16 @@ class Sources:
 
     Attributes:
         train, validation: spectra; of the validation one per molecule.
-        noise: errors of the encoder on validation spectra.
-        library: molecules of the training spectra.
+        noise: errors of the encoder on validation spectra, None if it predicts no fingerprint.
+        library: molecules of the training spectra, None if the model is told none.
         ids: token ids by SMILES. means: SELFIES-BERT mean vector (c,) by SMILES.
         size: bits of the fingerprint. extractor, model: of the composite.
     """
 
     train: SpectrumTable
     validation: SpectrumTable
-    noise: FingerprintNoise
-    library: Library
+    noise: FingerprintNoise | None
+    library: Library | None
     ids: dict[str, list[int]]
     means: dict[str, Tensor]
     size: int
@@ -60,17 +60,15 @@ class Sources:
         ]
         train, validation = folds
         train = train.select(at_most_per_molecule(train, data.get("most_per_molecule", 10**9), seed))
-        size = model.config.fingerprint_size
-        unseen = validation.select(at_most_per_molecule(validation, NOISE_SPECTRA, seed))
-        noise = FingerprintNoise(
-            predicted_fingerprints(model, extractor, unseen).numpy(), morgan_bits(unseen.rows["smiles_2d"], size)
-        )
-        known = dict(zip(train.rows["inchikey14"], train.rows["smiles_2d"], strict=True))
-        library = Library.build(
-            *(list(known.values()), list(known), [ids[text] for text in known.values()]),
-            model.molecule_encoder,
-            size,
-        )
+        size, noise, library = model.config.fingerprint_size, None, None
+        if model.config.encoder_fingerprint:
+            unseen = validation.select(at_most_per_molecule(validation, NOISE_SPECTRA, seed))
+            predicted = predicted_fingerprints(model, extractor, unseen).numpy()
+            noise = FingerprintNoise(predicted, morgan_bits(unseen.rows["smiles_2d"], size))
+        if model.config.library:
+            known = dict(zip(train.rows["inchikey14"], train.rows["smiles_2d"], strict=True))
+            rows = [ids[text] for text in known.values()]
+            library = Library.build(list(known.values()), list(known), rows, model.molecule_encoder, size)
         chosen = validation.select(at_most_per_molecule(validation, 1, seed))
         means = mean_vectors(ids, model.molecule_encoder)
         return cls(train, chosen, noise, library, ids, means, size, extractor, model)
@@ -121,6 +119,8 @@ def predicted_fingerprints(model: Any, extractor: Any, table: SpectrumTable, bat
 class MoleculeCollator:
     """Molecules as if measured: simulated fingerprint, exact mass, the best library match.
 
+    The model must take all three.
+
     Args:
         sources: give noise and library.
         table: SMILES and keys of the molecules.
@@ -129,7 +129,13 @@ class MoleculeCollator:
     """
 
     def __init__(self, sources: Sources, table: MoleculeTable, seed: int, data: dict[str, Any]) -> None:
-        self.sources, self.table, self.seed, self.text = sources, table, seed, TextCollator()
+        if sources.noise is None or sources.library is None:
+            raise ValueError(
+                "stage 'molecules' simulates fingerprints and library matches: set encoder_fingerprint and library in "
+                "model.config, or train with data.stage=spectra"
+            )
+        self.noise, self.library, self.size = sources.noise, sources.library, sources.size
+        self.table, self.seed, self.text = table, seed, TextCollator()
         self.library_share = data.get("library_share", 0.5)
         self.clean_share = data.get("clean_share", 0.1)
 
@@ -137,23 +143,23 @@ class MoleculeCollator:
         """Inputs of `SpectrumToMoleculeModel.forward` without spectra."""
         rows = [item["row"] for item in features]
         smiles = [self.table.smiles[row] for row in rows]
-        bits = morgan_bits(smiles, self.sources.size)
+        bits = morgan_bits(smiles, self.size)
         drawn = [np.random.default_rng([self.seed, 8, item["epoch"], item["index"]]) for item in features]
         simulated = np.stack(
             [
-                bit.astype(np.float32) if rng.random() < self.clean_share else self.sources.noise(bit, rng)
+                bit.astype(np.float32) if rng.random() < self.clean_share else self.noise(bit, rng)
                 for bit, rng in zip(bits, drawn, strict=True)
             ]
         )
         fingerprint = torch.from_numpy(simulated)
-        match = self.sources.library.nearest(fingerprint, [self.table.inchikey14[row] for row in rows])
+        match = self.library.nearest(fingerprint, [self.table.inchikey14[row] for row in rows])
         told = [bool(rng.random() < self.library_share) for rng in drawn]
         masses = [ExactMolWt(Chem.MolFromSmiles(text)) for text in smiles]
         return {
             "labels": self.text(features)["labels"],
             "fingerprint": fingerprint,
             "neutral_mass": torch.tensor(masses, dtype=torch.float64),
-            **self.sources.library.conditions(*match, told),
+            **self.library.conditions(*match, told),
         }
 
 
@@ -176,7 +182,9 @@ class SpectrumCollator:
         self.dataset, self.text = SpectrumDataset(table), TextCollator()
         self.library_share = data.get("library_share", 0.5)
         self.simulated_share = data.get("simulated_share", 0.0)
-        self.fingerprints = predicted_fingerprints(sources.model, sources.extractor, table)
+        self.fingerprints: Tensor | None = None
+        if sources.model.config.encoder_fingerprint:
+            self.fingerprints = predicted_fingerprints(sources.model, sources.extractor, table)
 
     def items(self) -> list[dict[str, Any]]:
         """All spectra, shortest molecules first."""
@@ -186,19 +194,25 @@ class SpectrumCollator:
     def _ids(self, row: int) -> list[int]:
         return self.sources.ids[self.table.rows["smiles_2d"][row]]
 
-    def _fingerprint(self, row: int, rng: np.random.Generator) -> Tensor:
-        if rng.random() >= self.simulated_share:
-            return self.fingerprints[row]
-        bits = morgan_bits([self.table.rows["smiles_2d"][row]], self.sources.size)[0]
-        return torch.from_numpy(self.sources.noise(bits, rng))
+    def _predictions(self, rows: Sequence[int], drawn: Sequence[np.random.Generator]) -> dict[str, Tensor]:
+        """Fingerprint, and the library match it finds."""
+        if self.fingerprints is None or self.sources.noise is None:
+            return {}
+        found = self.fingerprints[list(rows)]
+        for place, (row, rng) in enumerate(zip(rows, drawn, strict=True)):
+            if rng.random() < self.simulated_share:
+                bits = morgan_bits([self.table.rows["smiles_2d"][row]], self.sources.size)[0]
+                found[place] = torch.from_numpy(self.sources.noise(bits, rng))
+        if self.sources.library is None:
+            return {"fingerprint": found}
+        match = self.sources.library.nearest(found, [self.table.rows["inchikey14"][row] for row in rows])
+        told = [bool(rng.random() < self.library_share) for rng in drawn]
+        return {"fingerprint": found, **self.sources.library.conditions(*match, told)}
 
     def __call__(self, features: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         """Inputs of `SpectrumToMoleculeModel.forward`."""
         rows, columns = [item["index"] for item in features], self.table.rows
         drawn = [np.random.default_rng([self.seed, 9, item["epoch"], item["index"]]) for item in features]
-        fingerprint = torch.stack([self._fingerprint(row, rng) for row, rng in zip(rows, drawn, strict=True)])
-        match = self.sources.library.nearest(fingerprint, [columns["inchikey14"][row] for row in rows])
-        told = [bool(rng.random() < self.library_share) for rng in drawn]
         records = [
             {
                 "precursor_mz": float(self.table.precursor_mz[row]),
@@ -208,11 +222,12 @@ class SpectrumCollator:
             for row in rows
         ]
         molecules = [{"ids": self._ids(row), "epoch": 0, "index": 0} for row in rows]
+        config = self.sources.model.config
+        conditions = spectrum_conditions(records, config.adducts)
         batch = {
             "labels": self.text(molecules)["labels"],
-            "fingerprint": fingerprint,
-            **spectrum_conditions(records, self.sources.model.config.adducts),
-            **self.sources.library.conditions(*match, told),
+            **{name: values for name, values in conditions.items() if name in config.told},
+            **self._predictions(rows, drawn),
         }
         if self.with_spectrum:
             batch |= dict(self.sources.extractor(list(features), return_tensors="pt"))

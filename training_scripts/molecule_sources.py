@@ -69,7 +69,9 @@ def _open_hub(source: str, smiles_column: str | None, key_column: str | None) ->
     names = list(first.features or next(iter(first)))
     column = smiles_column or next((name for name in names if name.lower() in SMILES_COLUMNS), None)
     if column not in names:
-        raise ValueError(f"{source}: no column of SMILES among {', '.join(names)}; give --smiles-column")
+        raise ValueError(
+            f"{source}: no column {smiles_column or 'of SMILES'!r} among {', '.join(names)}; give --smiles-column"
+        )
     key = key_column or next((name for name in KEY_COLUMNS if name in names), None)
     rows = (row for split in splits.values() for row in split)
     values = ({"smiles": row[column], "name": row[key] if key else ""} for row in rows)

@@ -172,6 +172,33 @@ def test_a_folder_of_shards_is_a_source(smi: Path, tmp_path: Path) -> None:
     assert shards(tmp_path / "second").equals(shards(tmp_path / "first"))
 
 
+def test_all_splits_of_a_hub_dataset_are_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    asked: list[tuple[str, bool]] = []
+
+    def load(name: str, streaming: bool) -> dict[str, datasets.IterableDataset]:
+        asked.append((name, streaming))
+        parts = {"train": GOOD[:4], "validation": GOOD[4:]}
+        return {
+            split: datasets.Dataset.from_dict(
+                {
+                    "SMILES": texts,
+                    "inchikey": [Chem.MolToInchiKey(Chem.MolFromSmiles(text)) for text in texts],
+                }
+            ).to_iterable_dataset()
+            for split, texts in parts.items()
+        }
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    summary = convert("owner/molecules", tmp_path / "out")
+    assert asked == [("owner/molecules", True)]
+    assert (summary["read"], summary["converted"]) == (7, 7)
+    assert shards(tmp_path / "out")["inchikey14"].to_pylist() == [block(text) for text in GOOD]
+    with pytest.raises(ValueError, match="no column .structure. among SMILES, inchikey"):
+        convert("owner/molecules", tmp_path / "other", "--smiles-column", "structure")
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from msformers.spectra.molecules import molecule_record
 from msformers.spectra.spectrum import Spectrum
@@ -173,3 +175,38 @@ def test_methods_say_what_they_need(data: Path, tmp_path: Path) -> None:
         denovo.main(options(data, tmp_path, "--methods", "model"))
     with pytest.raises(SystemExit, match="--reranker"):
         denovo.main(options(data, tmp_path, "--methods", "ranked-same-mass"))
+
+
+def test_a_model_is_judged_in_every_order_and_without_its_spectrum(
+    data: Path, tmp_path: Path, tiny_denovo: Path
+) -> None:
+    import denovo
+
+    model = ["--model", str(tiny_denovo), "--beams", "4", "--batch-size", "3", "--device", "cpu"]
+    how = ["--no-mass-filter", "--n-spectra", "3", "--reranker", "nexamass-small"]
+    run = options(data, tmp_path, *model, *how, "--methods", "no-spectrum", "model")
+    denovo.main(run)
+    found = {row["method"]: row for row in rows(tmp_path) if row["instruments"] == "all"}
+    orders = {name.split(", ")[1].split()[0] for name in found}
+    assert len(found) == 6 and orders == {"beam", "mass", "learned"}
+    ours = {name: row for name, row in found.items() if name.startswith("model")}
+    assert len({row["max_tanimoto_at_100"] for row in ours.values()}) == 1, "an order loses no molecule"
+    assert {row["spectra"] for row in found.values()} == {"3"}
+    with pytest.raises(SystemExit, match="fitted on val"):
+        denovo.main([*run, "--fold", "test"])
+
+
+def test_the_model_without_a_spectrum_is_told_the_mass_alone() -> None:
+    from denovo_models import MassAlone
+
+    class Model:
+        def __init__(self, neutral_mass: bool) -> None:
+            self.config = SimpleNamespace(neutral_mass=neutral_mass, context_size=5)
+
+        def get_context(self, **inputs: Any) -> Any:
+            return inputs
+
+    told = {"peaks": torch.ones(2, 3, 2), "neutral_mass": torch.ones(2), "polarity": torch.ones(2)}
+    assert set(MassAlone(Model(True)).get_context(**told)) == {"neutral_mass"}
+    context, mask = MassAlone(Model(False)).get_context(**told)
+    assert context.shape == (2, 1, 5) and not context.any() and mask.all()

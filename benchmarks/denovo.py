@@ -160,7 +160,8 @@ class Race:
         found = self.run(method)
         if method not in ("model", "no-spectrum"):
             return {method: found}
-        return self.models.orders(method, self.spectra, found, self.table.rows["smiles_2d"])
+        truth, folder = self.table.rows["smiles_2d"], self.folder / self._name(method)
+        return self.models.orders(method, self.spectra, found, truth, folder)
 
 
 def figures(method: str, race: Race, found: Sequence[Proposals]) -> list[dict[str, Any]]:

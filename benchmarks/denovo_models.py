@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from denovo_baselines import MassSorted, Proposals
+from tqdm import tqdm
 
 from msformers import resolve_checkpoint
 from msformers.inference.encode import weights_sha256
@@ -19,7 +23,7 @@ from msformers.inference.generation.generate import generate
 from msformers.inference.generation.library_condition import LibraryCondition
 from msformers.inference.generation.molecules import GeneratedMolecule
 from msformers.inference.generation.options import GenerateOptions
-from msformers.inference.generation.rerank import BeamOrder, LearnedOrder, MassOrder, Reranker, fit_weight
+from msformers.inference.generation.rerank import BeamOrder, LearnedOrder, MassOrder, fit_weight
 from msformers.inference.loading import Loaded, load_generator, load_retrieval
 from msformers.inference.retrieval.precursor import read_precursor
 from msformers.inference.retrieval.query import Query, best_adduct
@@ -27,6 +31,9 @@ from msformers.metrics.molecules import max_tanimoto
 from msformers.spectra.molecules import molecule_record
 from msformers.spectra.spectrum import Spectrum
 
+Molecules = list[GeneratedMolecule]
+Scores = npt.NDArray[np.float64]
+CHUNK = 200
 SHORTLIST = 200
 """Training molecules per spectrum that fragment evidence is asked about, as in `annotate`."""
 
@@ -133,51 +140,86 @@ class GeneratedMethods:
             yield Proposals.known(smiles[:count])
 
     def orders(
-        self, method: str, spectra: Sequence[Spectrum], found: Sequence[Proposals], truth: Sequence[str]
+        self,
+        method: str,
+        spectra: Sequence[Spectrum],
+        found: Sequence[Proposals],
+        truth: Sequence[str],
+        folder: Path,
     ) -> dict[str, list[Proposals]]:
-        """Generated molecules in the order of the search, by mass, and by the re-ranker where one is given."""
+        """Generated molecules in the order of the search, by mass, and by the re-ranker where one is given.
+
+        Args:
+            truth: SMILES of the spectra's molecules, to fit the weight on.
+            folder: keeps the re-ranker's scores.
+        """
         queries = [query_of(spectrum) for spectrum in spectra]
         molecules = [as_molecules(p, q) for p, q in zip(found, queries, strict=True)]
-        orders: dict[str, Reranker] = {"beam": BeamOrder(), "mass": MassOrder()}
+        ranked = {
+            f"{method}, {name}": order(spectra, queries, _copies(molecules))
+            for name, order in (("beam", BeamOrder()), ("mass", MassOrder()))
+        }
         if self.args.reranker:
-            weight = self.args.weight
-            if weight is None:
-                weight = self._fitted(spectra, molecules, truth)
-            orders["learned"] = LearnedOrder(self.retrieval, weight)
-            orders[f"learned {weight:g}"] = orders.pop("learned")
-        answers = {}
-        for name, order in orders.items():
-            ranked = order(spectra, queries, [[replace(m) for m in row] for row in molecules])
-            answers[f"{method}, {name}"] = [
+            scored = self._scored(spectra, molecules, folder)
+            weight = _fitted(molecules, scored, truth, self.args)
+            name = f"{method}, learned {weight:g}"
+            ranked[name] = LearnedOrder(self.retrieval, weight).order(_copies(molecules), scored)
+        return {
+            name: [
                 replace(p, smiles=[m.smiles for m in row], scores=[m.score for m in row])
-                for p, row in zip(found, ranked, strict=True)
+                for p, row in zip(found, rows, strict=True)
             ]
-        return answers
+            for name, rows in ranked.items()
+        }
 
-    def _fitted(
-        self,
-        spectra: Sequence[Spectrum],
-        molecules: Sequence[Sequence[GeneratedMolecule]],
-        truth: Sequence[str],
-    ) -> float:
-        """The weight of the beam score, fitted on these spectra.
+    def _scored(
+        self, spectra: Sequence[Spectrum], molecules: Sequence[Molecules], folder: Path
+    ) -> list[Scores | None]:
+        """The re-ranker's scores, kept chunk by chunk."""
+        order = LearnedOrder(self.retrieval)
+        weights = weights_sha256(self.retrieval.model)[:12]
+        scored: list[Scores | None] = []
+        for start in tqdm(range(0, len(spectra), CHUNK), desc="re-ranker", unit=f"{CHUNK} spectra"):
+            path = folder / f"scores-{weights}-{start:06d}.parquet"
+            if not path.is_file():
+                part = slice(start, start + CHUNK)
+                smiles = [[m.smiles for m in row] for row in molecules[part]]
+                found = order.model_scores(spectra[part], smiles)
+                columns = {"scores": [None if row is None else row.tolist() for row in found]}
+                pq.write_table(pa.table(columns), path.with_suffix(".part"))
+                path.with_suffix(".part").rename(path)
+            kept = pq.read_table(path)["scores"].to_pylist()
+            scored += [None if row is None else np.array(row, dtype=np.float64) for row in kept]
+        return scored
 
-        Raises:
-            SystemExit: they are of the test fold, on which nothing is fitted.
-        """
-        if self.args.fold == "test":
-            raise SystemExit("give the --weight that was fitted on val; nothing is fitted on test")
-        smiles = [[m.smiles for m in row] for row in molecules]
-        scores = LearnedOrder(self.retrieval).model_scores(spectra, smiles)
-        known = [place for place, values in enumerate(scores) if values is not None]
-        return fit_weight(
-            [np.asarray(scores[place]) for place in known],
-            [np.array([m.beam_score for m in molecules[place]]) for place in known],
-            [
-                max_tanimoto([truth[place]] * len(smiles[place]), [[s] for s in smiles[place]])
-                for place in known
-            ],
-        )
+
+def _copies(molecules: Sequence[Molecules]) -> list[Molecules]:
+    """For a re-ranker to change."""
+    return [[replace(molecule) for molecule in row] for row in molecules]
+
+
+def _fitted(
+    molecules: Sequence[Molecules],
+    scored: Sequence[Scores | None],
+    truth: Sequence[str],
+    args: argparse.Namespace,
+) -> float:
+    """The weight of the beam score: the one given, else fitted on these spectra.
+
+    Raises:
+        SystemExit: they are of the test fold, on which nothing is fitted.
+    """
+    if args.weight is not None:
+        return float(args.weight)
+    if args.fold == "test":
+        raise SystemExit("give the --weight that was fitted on val; nothing is fitted on test")
+    known = [place for place, values in enumerate(scored) if values is not None and len(values)]
+    likeness = [
+        max_tanimoto([truth[place]] * len(molecules[place]), [[m.smiles] for m in molecules[place]])
+        for place in known
+    ]
+    beam = [np.array([m.beam_score for m in molecules[place]]) for place in known]
+    return fit_weight([np.asarray(scored[place]) for place in known], beam, likeness) if known else 0.0
 
 
 def query_of(spectrum: Spectrum) -> Query:

@@ -136,7 +136,10 @@ class LearnedOrder:
         self, spectra: Sequence[Spectrum], queries: Sequence[Query], found: Sequence[Molecules]
     ) -> list[Molecules]:
         """Order by the model's score and the beam score, molecules of the right mass first."""
-        scored = self.model_scores(spectra, [[m.smiles for m in molecules] for molecules in found])
+        return self.order(found, self.model_scores(spectra, [[m.smiles for m in row] for row in found]))
+
+    def order(self, found: Sequence[Molecules], scored: Sequence[Floats | None]) -> list[Molecules]:
+        """As a call, with the model's scores at hand: those of `model_scores`."""
         ranked = []
         for molecules, learned in zip(found, scored, strict=True):
             beam = np.array([m.beam_score for m in molecules])

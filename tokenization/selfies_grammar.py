@@ -86,6 +86,7 @@ class Derivation(NamedTuple):
         due: order of the branch that starts with the next symbol, else 0.
         hydrogens: of the molecule so far; only right while `regular`.
         charge: of the molecule so far.
+        unpaired: electrons of the molecule so far; only right while `regular`.
         regular: whether every ring bond asked for is made in full; `build` counts either way.
         error: the symbol at which `selfies.decoder` raises an error, else None.
     """
@@ -104,6 +105,7 @@ class Derivation(NamedTuple):
     due: int = 0
     hydrogens: int = 0
     charge: int = 0
+    unpaired: int = 0
     regular: bool = True
     error: str | None = None
 
@@ -142,14 +144,15 @@ class Derivation(NamedTuple):
         left = kind.capacity - order or None
         if order == 0 and valence > 0:  # an atom that makes no bonds is not added, and ends the chain
             return self._replace(used=used, valence=None, due=0)._left()
-        loads, hydrogens, regular = self.loads, self.hydrogens, self.regular
+        loads, hydrogens, unpaired, regular = self.loads, self.hydrogens, self.unpaired, self.regular
         parent = self.atom if order else -1
         if order:
-            table, before = self.atoms[parent].hydrogens, loads[parent]
+            bonded, before = self.atoms[parent], loads[parent]
             after = before + order
-            regular = regular and after < len(table)
+            regular = regular and after <= bonded.capacity
             if regular:
-                hydrogens += table[after] - table[before]
+                hydrogens += bonded.hydrogens[after] - bonded.hydrogens[before]
+                unpaired += bonded.radicals[after] - bonded.radicals[before]
             loads = (*loads[:parent], after, *loads[parent + 1 :])
         state = Derivation(
             (*self.atoms, kind),
@@ -166,6 +169,7 @@ class Derivation(NamedTuple):
             0,
             hydrogens + kind.hydrogens[order] + (kind.element == "H"),
             self.charge + kind.charge,
+            unpaired + kind.radicals[order],
             regular,
         )
         return state._left() if used >= self.end else state
@@ -196,15 +200,18 @@ class Derivation(NamedTuple):
         if other == atom:
             return self
         loads = list(self.loads)
-        hydrogens = self.hydrogens
+        hydrogens, unpaired = self.hydrogens, self.unpaired
         regular = self.regular and self.can_close(other, order)
         for place in (other, atom):
             if regular:
-                table = self.atoms[place].hydrogens
-                hydrogens += table[loads[place] + order] - table[loads[place]]
+                kind, before = self.atoms[place], loads[place]
+                hydrogens += kind.hydrogens[before + order] - kind.hydrogens[before]
+                unpaired += kind.radicals[before + order] - kind.radicals[before]
             loads[place] += order
         rings = (*self.rings, (other, atom, order))
-        return self._replace(loads=tuple(loads), rings=rings, hydrogens=hydrogens, regular=regular)
+        return self._replace(
+            loads=tuple(loads), rings=rings, hydrogens=hydrogens, unpaired=unpaired, regular=regular
+        )
 
     def can_close(self, other: int, order: int) -> bool:
         """Whether a ring bond from the current atom to an earlier one has room at both, and they are not yet bonded."""

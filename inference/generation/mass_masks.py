@@ -6,11 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ...tokenization.selfies_atoms import AtomKind, Role, Symbol, read_symbol
-from ...tokenization.selfies_grammar import NEVER, Derivation, Frame, Pending
+from ...tokenization.selfies_grammar import NEVER, Derivation, Pending
 from .mass_nodes import HEAVY, VALENCES, Node
 
 _PLACES = {name: place for place, name in enumerate(HEAVY)}
 _BASE = 16
+_HYPERVALENT = frozenset({"P", "S", "Se", "Cl", "Br", "I"})
 
 
 class _Choice(NamedTuple):
@@ -23,10 +24,16 @@ class _Choice(NamedTuple):
 
 
 class _Open(NamedTuple):
-    """What is open besides the current atom: bonds left, excess they may take away, and bonds left at this same atom."""
+    """What is open besides the current chain.
+
+    Attributes:
+        room: bonds left. slack: excess that they may take away. unpaired: electrons at other atoms than the current one.
+        own: bonds left at the current atom in chains that wait.
+    """
 
     room: int
     slack: int
+    unpaired: int
     own: int
 
 
@@ -105,16 +112,24 @@ class MaskMaker:
             child = node.child(element)
             if child is None:
                 continue
-            hydrogens, slack = state.hydrogens, before.slack
-            if parent is None:
-                hydrogens += kind.hydrogens[0]
-            else:
-                hydrogens += parent.hydrogens[load + order] - parent.hydrogens[load] + kind.hydrogens[order]
-                slack += _slack(state, state.atom, before.own, order) if before.own else 0
+            hydrogens, slack, open_ = state.hydrogens, before.slack, before.unpaired
+            bonds, unpaired = (order if valence else 0), state.unpaired
+            if parent is not None:
+                after = load + order
+                hydrogens += parent.hydrogens[after] - parent.hydrogens[load]
+                unpaired += parent.radicals[after] - parent.radicals[load]
+                if before.own:
+                    slack += _slack(state, state.atom, before.own, order)
+                    open_ += parent.radicals[after]
+            hydrogens += kind.hydrogens[bonds]
+            unpaired += kind.radicals[bonds]
+            room = before.room
             if left and not last:
-                slack += _new_slack(kind, order if valence else 0, left)
-            room = before.room + (0 if last else left)
-            if _reachable(child, state.charge + kind.charge, hydrogens, room, slack, symbols - 1):
+                room += left
+                slack += _new_slack(kind, bonds, left)
+                open_ += kind.radicals[bonds]
+            charge = state.charge + kind.charge
+            if _reachable(child, charge, hydrogens, room, slack, unpaired - open_, symbols - 1):
                 found |= bits
         return found
 
@@ -130,7 +145,7 @@ class MaskMaker:
     def _rings(self, state: Derivation, node: Node, symbols: int) -> int:
         found = 0
         for order in range(1, 1 if state.due else min(state.valence or 0, 3) + 1):
-            partners: list[tuple[int, int]] | None = None
+            partners: list[tuple[int, int, int]] | None = None
             for digits in (1, 2, 3):
                 bits = self._jumps.get((Role.RING, order, digits), 0)
                 first = _BASE ** (digits - 1) if digits > 1 else 0
@@ -179,36 +194,56 @@ class MaskMaker:
         return found
 
 
-def _partners(state: Derivation, order: int) -> list[tuple[int, int]]:
-    """(value of the digits, change of the hydrogens) of every earlier atom that a ring bond of an order can reach."""
+def _partners(state: Derivation, order: int) -> list[tuple[int, int, int]]:
+    """(digits, change of hydrogens, of unpaired electrons) of every ring bond of an order to an earlier atom."""
     atom, atoms, loads = state.atom, state.atoms, state.loads
     kind, load = atoms[atom], loads[atom]
     if load + order > kind.capacity:
         return []
     own = kind.hydrogens[load + order] - kind.hydrogens[load]
+    unpaired = kind.radicals[load + order] - kind.radicals[load]
     taken = {state.parents[atom], *(first for first, last, _ in state.rings if last == atom)}
     found = []
     for other in range(atom):
-        table, loaded = atoms[other].hydrogens, loads[other]
-        if loaded + order < len(table) and other not in taken:
-            found.append((atom - other - 1, own + table[loaded + order] - table[loaded]))
+        kind, before = atoms[other], loads[other]
+        after = before + order
+        if after <= kind.capacity and other not in taken:
+            change = kind.hydrogens[after] - kind.hydrogens[before]
+            found.append(
+                (atom - other - 1, own + change, unpaired + kind.radicals[after] - kind.radicals[before])
+            )
     return found
 
 
 def _closing(
-    state: Derivation, node: Node, order: int, partners: Iterable[tuple[int, int]], rest: int, symbols: int
+    state: Derivation,
+    node: Node,
+    order: int,
+    partners: Iterable[tuple[int, int, int]],
+    rest: int,
+    symbols: int,
 ) -> list[int]:
     """Values of the digits of those ring bonds after which a formula is in reach; `rest` symbols follow in the branch."""
     before, left = _open(state), (state.valence or 0) - order
     if not left and state.end != NEVER and rest > 0:
         return []
-    room = before.room + (left if rest else 0)
-    slack = before.slack + (_slack(state, state.atom, left, order) if left and rest else 0)
-    fits: dict[int, bool] = {}
-    for _, change in partners:
-        if change not in fits:
-            fits[change] = _reachable(node, state.charge, state.hydrogens + change, room, slack, symbols)
-    return [distance for distance, change in partners if fits[change]]
+    room, slack, open_ = before.room, before.slack, before.unpaired
+    if (left and rest) or before.own:
+        room += left if rest else 0
+        slack += _slack(state, state.atom, before.own + (left if rest else 0), order)
+        kind = state.atoms[state.atom]
+        open_ += kind.radicals[state.loads[state.atom] + order]
+    fits: dict[tuple[int, int], bool] = {}
+    found = []
+    for distance, change, unpaired in partners:
+        known = fits.get((change, unpaired))
+        if known is None:
+            hydrogens, closed = state.hydrogens + change, max(0, state.unpaired + unpaired - open_)
+            known = _reachable(node, state.charge, hydrogens, room, slack, closed, symbols)
+            fits[change, unpaired] = known
+        if known:
+            found.append(distance)
+    return found
 
 
 def _longest(node: Node) -> int:
@@ -216,33 +251,31 @@ def _longest(node: Node) -> int:
     return 4 * (node.most - 1) + 1 if node.linking else 1
 
 
-def _reachable(node: Node, charge: int, hydrogens: int, room: int, slack: int, symbols: int) -> bool:
+def _reachable(
+    node: Node, charge: int, hydrogens: int, room: int, slack: int, closed: int, symbols: int
+) -> bool:
     if not room:
-        return (node.base - hydrogens, charge) in node.finished
-    return node.feasible(hydrogens, charge, room, slack, symbols)
+        return not closed and (node.base - hydrogens, charge) in node.finished
+    return node.feasible(hydrogens, charge, room, slack, closed, symbols)
 
 
 def _open(state: Derivation) -> _Open:
-    """Bonds that waiting chains can still make."""
-    room = slack = own = 0
+    room = slack = unpaired = own = 0
     for frame in state.stack:
         room += frame.valence
         if frame.atom == state.atom:
             own += frame.valence
         else:
-            slack += _frame_slack(state, frame)
-    return _Open(room, slack, own)
-
-
-def _frame_slack(state: Derivation, frame: Frame) -> int:
-    return _slack(state, frame.atom, frame.valence, 0)
+            slack += _slack(state, frame.atom, frame.valence, 0)
+            unpaired += state.atoms[frame.atom].radicals[state.loads[frame.atom]]
+    return _Open(room, slack, unpaired, own)
 
 
 def _slack(state: Derivation, atom: int, room: int, order: int) -> int:
     """Excess that further bonds of an open atom can take away again, after one more bond of an order (0: none)."""
     kind = state.atoms[atom]
     if kind.explicit is not None:
-        return room
+        return _stated(kind, state.loads[atom] + order, room)
     if kind.capacity <= VALENCES[_PLACES[kind.element]]:
         return 0
     bonds = (
@@ -254,8 +287,13 @@ def _slack(state: Derivation, atom: int, room: int, order: int) -> int:
 
 def _new_slack(kind: AtomKind, order: int, left: int) -> int:
     if kind.explicit is not None:
-        return left
+        return _stated(kind, order, left)
     return _hypervalent(kind, order, max(order - 1, 0)) if order > 1 else 0
+
+
+def _stated(kind: AtomKind, load: int, room: int) -> int:
+    """Of an atom with stated hydrogens: each bond it still needs brings no hydrogen loss of its own."""
+    return room if kind.element in _HYPERVALENT else min(room, kind.radicals[load])
 
 
 def _hypervalent(kind: AtomKind, load: int, doubled: int) -> int:

@@ -25,6 +25,8 @@ PLENTY = 1 << 20
 _TOLERANCE = 4
 _OFFSET = 64
 _MOST_ROOM = 24
+_MOST_CHARGE = 2
+_CATIONIC = [HEAVY.index(name) for name in ("N", "O", "P", "S", "I", "Se")]
 
 
 class Node:
@@ -59,7 +61,7 @@ class Node:
     ) -> None:
         self._rows, self._skeleton, self._family, self.base = rows, skeleton, family, base
         self._children: dict[int, Node | None] = {}
-        self._reach: dict[tuple[int, int, int], int] = {}
+        self._reach: dict[tuple[int, int, int, int, int], int] = {}
         self.choices: dict[int, Any] = {}
         self.needed: list[int] = rows[: len(HEAVY)].max(axis=1, initial=0).tolist()
         total = rows[_TOTAL]
@@ -101,33 +103,47 @@ class Node:
         self._children[element] = found
         return found
 
-    def feasible(self, hydrogens: int, charge: int, room: int, slack: int, symbols: int) -> bool:
+    def feasible(self, hydrogens: int, charge: int, room: int, slack: int, closed: int, symbols: int) -> bool:
         """Whether a formula may still be reached: a necessary condition.
 
         Args:
             hydrogens: the molecule carries now. charge: that it has now.
             room: bonds that its open atoms can still make.
             slack: excess that further bonds of its open atoms may take away.
+            closed: unpaired electrons of its other atoms; each needs a ring bond from an open or remaining atom.
             symbols: that may still be written.
         """
-        key = (min(room, _MOST_ROOM), slack - charge, symbols if symbols < self.most else PLENTY)
+        key = (
+            min(room, _MOST_ROOM),
+            slack - closed,
+            closed,
+            charge,
+            symbols if symbols < self.most else PLENTY,
+        )
         reach = self._reach.get(key)
         if reach is None:
             reach = self._reach[key] = self._excesses(*key)
         place = self.base - hydrogens + _OFFSET
         return place >= 0 and reach >> place & 1 == 1
 
-    def _excesses(self, room: int, lower: int, symbols: int) -> int:
+    def _excesses(self, room: int, lower: int, closed: int, charge: int, symbols: int) -> int:
         """The excesses from which a formula may be reached, as bits from -`_OFFSET` on.
 
         Remaining atoms need bonds to hang on. Every double bond or ring takes two bonds of open or remaining atoms, or
-        one of these and a hydrogen: so it is limited by those bonds, and by them and all hydrogens together.
+        one of these and a hydrogen: so it is limited by those bonds, and by them and all hydrogens together. A charge
+        beyond that of the formula waits for an atom that balances it, whose valence differs by one from the usual.
         """
-        total, links, excess, charge = self._rows[_TOTAL:]
-        fits = (links >= -room) & (excess - links <= room + self.base + _TOLERANCE) & (total <= symbols)
-        links, excess, charge = links[fits], excess[fits], charge[fits]
+        total, links, excess, own = self._rows[_TOTAL:]
+        fits = (
+            (links >= closed - room) & (excess - links <= room + self.base + _TOLERANCE) & (total <= symbols)
+        )
+        missing = own - charge
+        fits &= (missing <= np.minimum(self._rows[_CATIONIC].sum(axis=0), _MOST_CHARGE)) & (
+            -missing <= np.minimum(total, _MOST_CHARGE)
+        )
+        links, excess, missing = links[fits], excess[fits], missing[fits]
         first = np.maximum(excess - 2 * (links + room) - _TOLERANCE + _OFFSET, 0)
-        last = excess + charge + lower + _OFFSET
+        last = excess + missing + lower + _OFFSET
         held = last >= first
         if not held.any():
             return 0

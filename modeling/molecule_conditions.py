@@ -77,7 +77,9 @@ class SpectrumToMoleculeConfig(MsFormersConfig):
             self.molecule_config = _part(self.molecule_config, "msf_selfies_bert")
         super().__post_init__(**kwargs)
         if self.encoder_fingerprint and not self.fingerprint_size:
-            raise ValueError("encoder_fingerprint needs fingerprint_size, the number of bits the encoder predicts")
+            raise ValueError(
+                "encoder_fingerprint needs fingerprint_size, the number of bits the encoder predicts"
+            )
 
     @property
     def context_size(self) -> int:

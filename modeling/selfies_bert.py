@@ -54,7 +54,9 @@ class SelfiesBertConfig(MsFormersConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.context_window < 0:
-            raise ValueError(f"context_window must be 0 (mean vector alone) or more, got {self.context_window}")
+            raise ValueError(
+                f"context_window must be 0 (mean vector alone) or more, got {self.context_window}"
+            )
 
 
 TINY = {

@@ -139,7 +139,11 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
             fields: other fields of `SpectrumToMoleculeConfig`.
         """
         parts = {"encoder": encoder, "decoder": decoder, "molecule_encoder": molecule_encoder}
-        names = {"encoder": "encoder_config", "decoder": "decoder_config", "molecule_encoder": "molecule_config"}
+        names = {
+            "encoder": "encoder_config",
+            "decoder": "decoder_config",
+            "molecule_encoder": "molecule_config",
+        }
         given = {name: part for name, part in parts.items() if part is not None}
         configs = {names[name]: part.config for name, part in given.items()}
         model = cls(SpectrumToMoleculeConfig(**configs, **fields))
@@ -179,7 +183,9 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
         ids = given.pop("library_ids", None)
         if ids is not None:
             if self.molecule_encoder is None:
-                raise ValueError("this model has no molecule encoder; give library_embeds in place of library_ids")
+                raise ValueError(
+                    "this model has no molecule encoder; give library_embeds in place of library_ids"
+                )
             given["library_embeds"], given["library_mask"] = self.molecule_encoder.context(ids)
         return *self.conditions(spectrum, **given), spectrum
 

@@ -20,6 +20,7 @@ from transformers import PreTrainedTokenizerFast
 
 from msformers.tokenization.selfies import (
     build_selfies_tokenizer,
+    convert_smiles,
     encode_ids,
     selfies_alphabet,
     token_counts,
@@ -73,14 +74,18 @@ def load_molecules(data: Path, settings: dict[str, Any], seed: int, cache: Path)
     names = pq.read_schema(files[0]).names if files else []
     missing = [name for name in columns if name not in names]
     if missing:
-        raise ValueError(f"{source} has no column {', '.join(missing)}; it has {', '.join(names) or 'no files'}")
+        raise ValueError(
+            f"{source} has no column {', '.join(missing)}; it has {', '.join(names) or 'no files'}"
+        )
     columns += ["selfies"] if "selfies" in names else []
     table = pa.concat_tables([pq.read_table(file, columns=columns) for file in files])
     dropped = held_back(data, settings.get("drop_folds", ["val", "test"]))
     kept = table.filter(pc.invert(pc.is_in(table["inchikey14"], pa.array(sorted(dropped), pa.string()))))
     n_dropped, limit = len(table) - len(kept), settings.get("limit")
     if limit is not None and limit < len(kept):
-        kept = kept.take(pa.array(np.sort(np.random.default_rng(seed).choice(len(kept), limit, replace=False))))
+        kept = kept.take(
+            pa.array(np.sort(np.random.default_rng(seed).choice(len(kept), limit, replace=False)))
+        )
     smiles, keys = kept["smiles"].to_pylist(), kept["inchikey14"].to_pylist()
     texts = kept["selfies"].to_pylist() if "selfies" in names else _converted(smiles, cache)
     good = [index for index, text in enumerate(texts) if text]
@@ -95,13 +100,11 @@ def load_molecules(data: Path, settings: dict[str, Any], seed: int, cache: Path)
 
 
 def _converted(smiles: Sequence[str], cache: Path) -> list[str | None]:
-    from msformers.tokenization.selfies import convert_smiles
-
     """SELFIES of every SMILES, None where there is none; kept in folder `cache`."""
     path = cache / f"selfies-{hashlib.sha256(chr(10).join(smiles).encode()).hexdigest()[:16]}.parquet"
     if not path.is_file():
         result: list[str | None] = [None] * len(smiles)
-        for found in convert_smiles(smiles):
+        for found in convert_smiles(smiles, canonicalise=False):
             result[found.index] = found.selfies
         path.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(pa.table({"selfies": pa.array(result, pa.string())}), path)
@@ -120,7 +123,9 @@ class TokenizedMolecules(Dataset):
         self.rows = rows
         self.lengths = np.array([len(row) for row in ids], dtype=np.int64)
         self.ends = np.cumsum(self.lengths)
-        self.flat = np.fromiter((i for row in ids for i in row), dtype=np.int16, count=int(self.lengths.sum()))
+        self.flat = np.fromiter(
+            (i for row in ids for i in row), dtype=np.int16, count=int(self.lengths.sum())
+        )
 
     def __len__(self) -> int:
         return len(self.lengths)
@@ -152,7 +157,12 @@ def tokenized(
     unknown = tokenizer.unk_token_id
     ids = encode_ids(table.selfies, vocabulary)
     fits = np.array([i for i, row in enumerate(ids) if len(row) <= longest and unknown not in row])
-    logger.info("%d of %d molecules are longer than %d tokens or hold unknown ones", len(ids) - len(fits), len(ids), longest)
+    logger.info(
+        "%d of %d molecules are longer than %d tokens or hold unknown ones",
+        len(ids) - len(fits),
+        len(ids),
+        longest,
+    )
     order = np.random.default_rng(seed).permutation(len(fits))
     held_out, train = np.sort(fits[order[:eval_size]]), np.sort(fits[order[eval_size:]])
     parts = [TokenizedMolecules([ids[i] for i in rows], rows) for rows in (train, held_out)]

@@ -28,7 +28,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     corpus = load_corpus(args.data, data, recipe.seed, args.output / "cache")
     tokenizer = corpus.tokenizer
     places = tokenizer.model_max_length + 4
-    fields = {"vocab_size": len(tokenizer), "max_position_embeddings": places, **model_settings.get("config", {})}
+    fields = {
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": places,
+        **model_settings.get("config", {}),
+    }
     model = SelfiesBertForMaskedLM(SelfiesBertConfig(**fields))
     model.set_attn_implementation(model_settings.get("attn_implementation", "sdpa"))
     settings = training_arguments(

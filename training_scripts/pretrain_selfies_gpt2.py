@@ -136,6 +136,27 @@ def _smiles(selfies: str) -> str:
         return ""
 
 
+def build_decoder(settings: dict[str, Any], encoder: Any, tokenizer: Any) -> SelfiesGpt2LMHeadModel:
+    """A new decoder of a recipe's section `model`, fitting encoder and tokenizer."""
+    fields = {
+        "vocab_size": len(tokenizer),
+        "n_positions": tokenizer.model_max_length,
+        "context_size": encoder.config.hidden_size,
+        **settings.get("config", {}),
+    }
+    model = SelfiesGpt2LMHeadModel(SelfiesGpt2Config(**fields))
+    model.set_attn_implementation(settings.get("attn_implementation", "sdpa"))
+    return model
+
+
+def both_figures(decoder: Any, encoder: Any, *rest: Any) -> dict[str, float]:
+    """`reconstruction_figures` from all context vectors and, named ``…_mean_only``, from the mean vector alone."""
+    parts = (decoder, encoder.to(decoder.device), *rest)
+    several = reconstruction_figures(*parts, encoder.config.context_window)
+    alone = reconstruction_figures(*parts, 0)
+    return several | {f"{name}_mean_only": alone[name] for name in ("exact", "valid")}
+
+
 def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     """Run the command line; returns validation loss and reconstruction."""
     start_logging()
@@ -147,38 +168,24 @@ def main(argv: Sequence[str] | None = None) -> dict[str, float]:
     encoder = AutoModel.from_pretrained(name, dtype=torch.float32).eval().requires_grad_(False)
     tokenizer = AutoTokenizer.from_pretrained(name)
     corpus = load_corpus(args.data, data, recipe.seed, args.output / "cache", tokenizer)
-    fields = {
-        "vocab_size": len(tokenizer),
-        "n_positions": tokenizer.model_max_length,
-        "context_size": encoder.config.hidden_size,
-        **model_settings.get("config", {}),
-    }
-    model = SelfiesGpt2LMHeadModel(SelfiesGpt2Config(**fields))
-    model.set_attn_implementation(model_settings.get("attn_implementation", "sdpa"))
-    count, window = data.get("reconstructions", 500), encoder.config.context_window
-
-    def figures(decoder: Any, limit: int = count) -> dict[str, float]:
-        parts = (decoder, encoder.to(decoder.device), tokenizer, corpus.held_out, limit)
-        several = reconstruction_figures(*parts, window)
-        alone = reconstruction_figures(*parts, 0)
-        return {**several, **{f"{key}_mean_only": value for key, value in alone.items() if key != "molecules"}}
-
+    measured = (encoder, tokenizer, corpus.held_out)
     trainer_class = ContextStreamTrainer if corpus.trainer is StreamTrainer else ContextTrainer
     trainer = trainer_class(
-        model=model,
+        model=build_decoder(model_settings, encoder, tokenizer),
         args=training_arguments(recipe, args.output, eval_strategy="steps"),
         train_dataset=corpus.train,
         eval_dataset=corpus.held_out,
         data_collator=TextCollator(),
         processing_class=tokenizer,
         lengths=corpus.lengths,
-        figures=figures,
+        figures=lambda decoder: both_figures(decoder, *measured, data.get("reconstructions", 500)),
         encoder=encoder,
         mean_only=data.get("mean_only", 0.25),
     )
     run(trainer, args.output, args.resume)
-    final = figures(trainer.accelerator.unwrap_model(trainer.model), len(corpus.held_out))
-    finish(recipe, args.output, (trainer.accelerator.unwrap_model(trainer.model), tokenizer), [final])
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    final = both_figures(model, *measured, len(corpus.held_out))
+    finish(recipe, args.output, (model, tokenizer), [final])
     return final
 
 

@@ -48,7 +48,8 @@ class FingerprintNoise:
         self.bins = np.searchsorted(edges, frequency)
         kinds = 2 * self.bins[None] + (truth > 0)
         self.pools = [
-            [row[kind == k] for k in range(2 * N_BINS)] for row, kind in zip(probabilities, kinds, strict=True)
+            [row[kind == k] for k in range(2 * N_BINS)]
+            for row, kind in zip(probabilities, kinds, strict=True)
         ]
         self.fallback = [probabilities[kinds == k] for k in range(2 * N_BINS)]
 
@@ -85,7 +86,12 @@ class Library:
     @classmethod
     @torch.inference_mode()
     def build(
-        cls, smiles: Sequence[str], inchikey14: Sequence[str], ids: Sequence[npt.NDArray[Any]], bert: Any, size: int
+        cls,
+        smiles: Sequence[str],
+        inchikey14: Sequence[str],
+        ids: Sequence[npt.NDArray[Any]],
+        bert: Any,
+        size: int,
     ) -> Library:
         """Encode molecules given by SMILES, first InChIKey block and token ids with `bert`, a `SelfiesBertModel`."""
         bits = torch.nn.functional.normalize(torch.from_numpy(morgan_bits(smiles, size)).float(), dim=-1)

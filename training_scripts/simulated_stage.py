@@ -96,7 +96,9 @@ def mean_vectors(ids: dict[str, list[int]], bert: Any, batch_size: int = 256) ->
     for start in range(0, len(order), batch_size):
         names = order[start : start + batch_size]
         batch = TextCollator()([{"ids": ids[text], "epoch": 0, "index": 0} for text in names])
-        vectors = bert(batch["input_ids"].to(bert.device), batch["attention_mask"].to(bert.device)).pooler_output
+        vectors = bert(
+            batch["input_ids"].to(bert.device), batch["attention_mask"].to(bert.device)
+        ).pooler_output
         result |= dict(zip(names, vectors.float().cpu(), strict=True))
     return result
 

@@ -42,7 +42,9 @@ def build_model(settings: dict[str, Any]) -> tuple[SpectrumToMoleculeModel, Any,
         name = resolve_checkpoint(str(settings["checkpoint"]))
         model = SpectrumToMoleculeModel.from_pretrained(name, dtype=torch.float32, **fields)
         return model, AutoFeatureExtractor.from_pretrained(name), AutoTokenizer.from_pretrained(name)
-    names = {key: resolve_checkpoint(str(settings[key])) for key in ("encoder", "decoder", "molecule_encoder")}
+    names = {
+        key: resolve_checkpoint(str(settings[key])) for key in ("encoder", "decoder", "molecule_encoder")
+    }
     kind = fields.get("encoder_class", "AutoModel")
     encoder_class = AutoModel if kind == "AutoModel" else auto_class(kind)
     encoder = encoder_class.from_pretrained(names["encoder"], dtype=torch.float32)

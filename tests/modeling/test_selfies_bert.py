@@ -64,7 +64,9 @@ def test_context_is_the_mean_and_the_means_of_windows():
     torch.testing.assert_close(vectors[0, 2], hidden[0, 4:8].mean(0) + place_codes(3, 32)[1])
     last = int(lengths[1]) % 4 or 4
     row = hidden[1, : int(lengths[1])][-last:].mean(0)
-    torch.testing.assert_close(vectors[1, int(real[1].sum()) - 1] - place_codes(9, 32)[int(real[1].sum()) - 2], row)
+    torch.testing.assert_close(
+        vectors[1, int(real[1].sum()) - 1] - place_codes(9, 32)[int(real[1].sum()) - 2], row
+    )
 
 
 def test_context_of_one_molecule_does_not_depend_on_its_batch():

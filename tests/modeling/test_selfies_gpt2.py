@@ -28,7 +28,10 @@ class TestSelfiesGpt2(ModelContract):
         """Six tokens and three context vectors for each spectrum of the contract, by its number of peaks."""
         sizes = [len(spectrum["mz"]) for spectrum in spectra]
         ids = torch.stack([IDS[size % 2] for size in sizes])
-        return {"input_ids": ids, "encoder_hidden_states": torch.stack([context(4)[size % 4] for size in sizes])}
+        return {
+            "input_ids": ids,
+            "encoder_hidden_states": torch.stack([context(4)[size % 4] for size in sizes]),
+        }
 
     def training_inputs(self, model_class):
         inputs = self.inputs()
@@ -42,7 +45,9 @@ def test_it_is_transformers_gpt2_behind_a_projection():
     model = tiny()
     names = ("vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function")
     fields = {name: getattr(model.config, name) for name in names}
-    stock = GPT2LMHeadModel(GPT2Config(**fields, add_cross_attention=True, bos_token_id=1, eos_token_id=2)).eval()
+    stock = GPT2LMHeadModel(
+        GPT2Config(**fields, add_cross_attention=True, bos_token_id=1, eos_token_id=2)
+    ).eval()
     report = stock.load_state_dict(model.state_dict(), strict=False)
     assert not report.missing_keys
     assert all(key.startswith("transformer.context_") for key in report.unexpected_keys)
@@ -81,7 +86,10 @@ def test_labels_are_shifted_and_padding_is_not_scored():
 @pytest.mark.parametrize("beams", [1, 4])
 def test_cached_generation_equals_uncached(beams):
     model = tiny()
-    given = {"encoder_hidden_states": context(), "encoder_attention_mask": torch.tensor([[1, 1, 0], [1, 1, 1]])}
+    given = {
+        "encoder_hidden_states": context(),
+        "encoder_attention_mask": torch.tensor([[1, 1, 0], [1, 1, 1]]),
+    }
     options = {"num_beams": beams, "num_return_sequences": beams, "max_length": 14, "do_sample": False}
     ids = IDS[:, :1]
     cached = model.generate(ids, **given, **options, use_cache=True)

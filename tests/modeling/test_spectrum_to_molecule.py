@@ -95,7 +95,9 @@ def test_training_withholds_conditions_and_evaluation_does_not():
     assert model.get_context(**CASE.inputs(), fingerprint=torch.ones(2, 64))[1].all()
     model.train()
     torch.manual_seed(0)
-    told = torch.stack([model.get_context(neutral_mass=torch.ones(2), polarity=torch.tensor([1, 1]))[1] for _ in range(200)])
+    told = torch.stack(
+        [model.get_context(neutral_mass=torch.ones(2), polarity=torch.tensor([1, 1]))[1] for _ in range(200)]
+    )
     assert told.any(-1).all(), "an example always has something to look at"
     assert 0.35 < 1 - told[..., 1].float().mean() < 0.65
 
@@ -154,10 +156,16 @@ def test_any_encoder_and_its_own_fingerprint(tmp_path):
     torch.manual_seed(0)
     encoder = entry.heads["AutoModelForMolecularFingerprint"](entry.tiny_config()).eval()
     decoder = tiny().decoder
-    fields = {"encoder_class": "AutoModelForMolecularFingerprint", "encoder_fingerprint": True, "encoder_frozen": True}
+    fields = {
+        "encoder_class": "AutoModelForMolecularFingerprint",
+        "encoder_fingerprint": True,
+        "encoder_frozen": True,
+    }
     torch.manual_seed(0)
     bert = SelfiesBertModel(MODELS["selfies-bert"].tiny_config())
-    model = SpectrumToMoleculeModel.from_parts(encoder, decoder, bert, fingerprint_size=64, library=True, **fields).eval()
+    model = SpectrumToMoleculeModel.from_parts(
+        encoder, decoder, bert, fingerprint_size=64, library=True, **fields
+    ).eval()
     assert not any(p.requires_grad for p in model.encoder.parameters())
     peaks = torch.tensor([[[91.05, 1.0], [65.04, 0.3]], [[77.04, 1.0], [51.02, 0.2]]])
     inputs = {"peaks": peaks, "features": torch.rand(2, 2, 8)}

@@ -222,7 +222,11 @@ def parser() -> argparse.ArgumentParser:
     add("--model", help="checkpoint of a spectrum-to-molecule model")
     add("--reranker", help="retrieval checkpoint that orders the molecules")
     add("--weight", type=float, help="of the beam score beside the re-ranker's; on val it is fitted without")
-    add("--library", type=Path, help="spectrum library whose nearest match the model is told")
+    add(
+        "--library",
+        type=Path,
+        help="spectrum library whose match the model is told, if it is not the one beside the model",
+    )
     add("--beams", type=int, default=100)
     add("--strategy", choices=("beam", "sample", "diverse"), default="beam")
     add("--no-mass-filter", action="store_true", help="do not hold growing molecules to the mass")

@@ -113,8 +113,10 @@ class GeneratedMethods:
             rerank="none",
         )
         library = None
-        if args.library and with_spectrum:
+        if with_spectrum and args.library:
             library = LibraryCondition.load(args.library, loaded)
+        elif with_spectrum:
+            library = LibraryCondition.of_checkpoint(resolve_checkpoint(args.model), loaded)
         model = loaded.model if with_spectrum else MassAlone(loaded.model)
         parts = (loaded.processor, loaded.tokenizer, options)
         for answer in generate(spectra, model, *parts, library=library, batch_size=args.batch_size):

@@ -12,6 +12,8 @@ from msformers.reports.figures import new_figure, save_figure, style
 from msformers.reports.property_plot import COLOURS
 
 logger = logging.getLogger("msformers.benchmark")
+MARKERS = "osD^vPX"
+"""Not as many as colours, so that every method has a look of its own."""
 
 
 def plot_similarity(rows: Sequence[dict[str, Any]], path: Path) -> None:
@@ -32,7 +34,12 @@ def plot_similarity(rows: Sequence[dict[str, Any]], path: Path) -> None:
             places = [k * 1.03 ** (number - len(shown) / 2) for k in KS]
             ours = row["method"].startswith("model")
             look = {"color": COLOURS[number % len(COLOURS)], "linestyle": "-" if ours else "--"}
-            look |= {"linewidth": 2.0 if ours else 1.0, "marker": "o", "markersize": 3.5, "capsize": 2}
+            look |= {
+                "linewidth": 2.0 if ours else 1.0,
+                "marker": MARKERS[number % len(MARKERS)],
+                "markersize": 4,
+                "capsize": 2,
+            }
             axes.errorbar(places, means, [low, high], label=row["method"], **look)
         axes.set_xscale("log")
         axes.set_xticks(list(KS), [str(k) for k in KS])

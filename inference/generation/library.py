@@ -26,7 +26,8 @@ from .library_search import best_per_group
 logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float32]
 FORMAT, FORMAT_VERSION = "msformers-spectrum-library", 1
-MANIFEST, EMBEDDINGS, SPECTRA = "manifest.json", "embeddings.safetensors", "spectra.parquet"
+# names that may lie beside those of a checkpoint, in one folder
+MANIFEST, EMBEDDINGS, SPECTRA = "library.json", "library.safetensors", "library.parquet"
 TENSOR = "embeddings"
 MORGAN = "morgan"
 COLUMNS = ("smiles", "inchikey14", "native_id")

@@ -11,12 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import AutoModel
+from transformers.utils import cached_file
 
 from ...spectra.spectrum import Spectrum
 from ...tokenization.selfies import encode_selfies
 from ..encode import device_of, embed_spectra
 from ..loading import Loaded
-from .library import SpectrumLibrary
+from .library import EMBEDDINGS, MANIFEST, SPECTRA, SpectrumLibrary
 from .library_records import encoder_of
 
 
@@ -50,6 +51,15 @@ class LibraryCondition:
         """From the folder of a library, and of a SELFIES BERT if the model holds none."""
         model = None if bert is None else AutoModel.from_pretrained(bert).eval().to(device_of(loaded.model))
         return cls(SpectrumLibrary.load(folder), loaded, model)
+
+    @classmethod
+    def of_checkpoint(cls, checkpoint: str, loaded: Loaded) -> LibraryCondition | None:
+        """The library that lies in the folder or Hub repository of a model; None if there is none or the model reads none."""
+        if not getattr(loaded.model.config, "library", False):
+            return None
+        quiet = {f"_raise_exceptions_for_{what}": False for what in ("missing_entries", "connection_errors")}
+        found = [cached_file(checkpoint, name, **quiet) for name in (SPECTRA, EMBEDDINGS, MANIFEST)]
+        return None if found[-1] is None else cls.load(Path(found[-1]).parent, loaded)
 
     def __call__(
         self, spectra: Sequence[Spectrum], exclude: Sequence[str | None] | None = None

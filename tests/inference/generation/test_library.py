@@ -158,8 +158,8 @@ def test_wrong_questions_and_wrong_folders_are_named(library: SpectrumLibrary, t
     with pytest.raises(LibraryError, match=r"is no spectrum library"):
         SpectrumLibrary.load(tmp_path)
     library.save(tmp_path)
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "format_version": 9}))
+    manifest = json.loads((tmp_path / "library.json").read_text())
+    (tmp_path / "library.json").write_text(json.dumps({**manifest, "format_version": 9}))
     with pytest.raises(LibraryError, match="9, this msformers reads"):
         SpectrumLibrary.load(tmp_path)
 
@@ -223,13 +223,19 @@ def test_a_library_of_molecules_is_asked_by_predicted_fingerprint(
     library = SpectrumLibrary.of_molecules([*SMILES, SMILES[0], "C(C"], bits=512)
     assert len(library) == 3 and [problem.value for problem in library.problems] == ["C(C"]
     library.save(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"manifest.json", "spectra.parquet"}
+    assert {path.name for path in tmp_path.iterdir()} == {"library.json", "library.parquet"}
     caffeine = FingerprintModel(SMILES[0], 512, bert[0])
     loaded = Loaded(caffeine, extractor, bert[1])
     told = LibraryCondition.load(tmp_path, loaded)(references[:2])
     assert told["library_similarity"].tolist() == pytest.approx([1.0, 1.0])
     expected = LibraryCondition(library, loaded).describe([molecule_record(SMILES[0]).smiles], [1.0])
     assert torch.allclose(told["library_embeds"][0], expected["library_embeds"][0], atol=1e-5)
+    assert LibraryCondition.of_checkpoint(str(tmp_path), loaded) is None, "the model reads no library"
+    caffeine.config.library = True
+    beside = LibraryCondition.of_checkpoint(str(tmp_path), loaded)
+    assert beside is not None and beside.library.smiles == library.smiles
+    (tmp_path / "library.json").unlink()
+    assert LibraryCondition.of_checkpoint(str(tmp_path), loaded) is None
     bits = morgan_bits(SMILES, 512).astype(float)
     aspirin = bits[1] @ bits[0] / np.sqrt(bits[1].sum() * bits[0].sum())
     glucose = bits[2] @ bits[0] / np.sqrt(bits[2].sum() * bits[0].sum())

@@ -158,9 +158,7 @@ def _notes(answer: GenerationLike) -> list[str]:
             if count
         ]
         left_out = f"; left out: {', '.join(lost)}" if lost else ""
-        notes.append(
-            f"{answer.n_generated} sequences were generated, {listed} molecules are listed{left_out}."
-        )
+        notes.append(f"Sequences generated: {answer.n_generated}; molecules listed: {listed}{left_out}.")
     if listed:
         notes.append(f"Ordered by {ORDERS.get(answer.ranked_by, answer.ranked_by)}.")
     return notes

@@ -15,7 +15,7 @@ from msformers.cli import build_parser, main
 from msformers.reports.tables import read_table
 
 DEMO = Path(msformers.__file__).parent / "demo"
-COMMANDS = ("annotate", "embed", "sequence", "bank", "bank build", "convert", "info")
+COMMANDS = ("annotate", "generate", "embed", "sequence", "bank", "bank build", "convert", "info")
 BAD = """BEGIN IONS
 TITLE=good
 PEPMASS=195.08765
@@ -81,6 +81,7 @@ def test_examples_in_the_help_parse() -> None:
     texts = [
         cli.EPILOG,
         cli.ANNOTATE,
+        cli.GENERATE,
         cli.EMBED,
         cli.SEQUENCE,
         cli.BANK,
@@ -94,7 +95,9 @@ def test_examples_in_the_help_parse() -> None:
         build_parser().parse_args(command.split()[1:])
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["annotate", "--help"], ["--version"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["annotate", "--help"], ["generate", "--help"], ["--version"]]
+)
 def test_help_needs_no_torch(arguments: list[str]) -> None:
     code = (
         f"import sys, msformers_cli; status = msformers_cli.main({arguments!r}); "
@@ -103,6 +106,13 @@ def test_help_needs_no_torch(arguments: list[str]) -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False).returncode == 0
     )
+
+
+def test_help_states_no_default_that_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in COMMANDS:
+        assert main([*command.split(), "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "default: None" not in text and "default: False" not in text
 
 
 def test_annotate_prints_a_short_table(annotate: Any, capsys: pytest.CaptureFixture[str]) -> None:
@@ -216,7 +226,6 @@ def test_info_names_versions_devices_and_checkpoints(capsys: pytest.CaptureFixtu
         (["annotate", "demo", "-c", "demo", "--model", "MODEL", "--device", "quantum"], "--device cpu"),
         (["annotate", "demo", "-c", "EMPTY", "--model", "MODEL"], "no molecule bank"),
         (["annotate", "demo", "-c", "demo", "--ppm", "-3"], "'-3' is not a number above 0"),
-        (["annotate", "demo"], "-c/--candidates"),
         (["embed", "demo", "-o", "out.txt"], "ends in none of .parquet"),
         (["embed", "demo", "-o", "out.parquet", "--model", "EMPTY"], "msformers info"),
         (

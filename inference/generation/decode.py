@@ -23,7 +23,7 @@ from .hypotheses import Hypotheses, SearchOptions
 from .mass_filter import MassLogitsProcessor
 from .mass_target import MassTarget
 from .molecules import GeneratedMolecule, MoleculeSet, collect_sequences
-from .options import GenerateOptions, Generation
+from .options import GenerateOptions, Generation, OptionError
 from .rerank import Reranker, reranker
 from .search import beam_search, diverse_beam_search, sample
 from .search_beams import LogitsProcessor
@@ -59,7 +59,8 @@ class Decoder:
         substructures: of the consensus; by default the bundled ones.
 
     Raises:
-        ValueError: the options ask for a re-ranker that is not given, or for more symbols than the model can write.
+        ValueError: the options ask for a re-ranker that is not given; an `OptionError`: for more symbols than the model
+            can write.
 
     Attributes:
         order: what ranks the molecules.
@@ -90,7 +91,7 @@ class Decoder:
         longest = int(model.decoder.config.max_position_embeddings)
         self.max_length = longest if options.max_length is None else options.max_length + 2
         if self.max_length > longest:
-            raise ValueError(
+            raise OptionError(
                 f"max_length {options.max_length}: the model writes at most {longest - 2} symbols; give less"
             )
 

@@ -40,6 +40,10 @@ _MOLECULE = ("rank", "smiles", "selfies", "formula", "mass_error_ppm", "beam_sco
 _FURTHER = ("exact_mass", "inchikey14", "source")
 
 
+class OptionError(ValueError):
+    """Options of generation that make no sense, alone or for a model; says which and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class GenerateOptions:
     """How to generate.
@@ -64,7 +68,8 @@ class GenerateOptions:
         max_length: symbols of a molecule at most; None: what the model allows.
 
     Raises:
-        ValueError: a value that makes no sense.
+        OptionError: a value that makes no sense.
+        FormulaError: the formula is none.
     """
 
     n: int = 100
@@ -87,28 +92,28 @@ class GenerateOptions:
     def __post_init__(self) -> None:
         for name, known in (("strategy", STRATEGIES), ("rerank", RERANKS)):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}")
+                raise OptionError(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}")
         for name in ("n", "beams", "min_peaks"):
             if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+                raise OptionError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.n > self.beams:
-            raise ValueError(
+            raise OptionError(
                 f"n {self.n} is above the beams ({self.beams}); a beam gives one molecule, raise beams or lower n"
             )
         if not self.temperature > 0.0 or not 0.0 < self.top_p <= 1.0:
-            raise ValueError(
+            raise OptionError(
                 f"temperature must be above 0 and top_p in (0, 1], got {self.temperature} and {self.top_p}"
             )
         if self.groups is not None and (self.groups < 1 or self.beams % self.groups):
-            raise ValueError(
+            raise OptionError(
                 f"groups {self.groups} does not divide the beams ({self.beams}); change one of them"
             )
         if not self.ppm > 0.0 or not self.diversity >= 0.0:
-            raise ValueError(
+            raise OptionError(
                 f"ppm must be above 0 and diversity not below, got {self.ppm} and {self.diversity}"
             )
         if self.max_length is not None and self.max_length < 1:
-            raise ValueError(f"max_length must be at least 1, got {self.max_length}")
+            raise OptionError(f"max_length must be at least 1, got {self.max_length}")
         if self.formula is not None and self.formula != RECORD:
             parse_formula(self.formula)
 

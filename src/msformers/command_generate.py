@@ -83,7 +83,9 @@ def run(arguments: argparse.Namespace) -> None:
             answers, output, _run_info(arguments, files, options, order.name), problems=problems
         )
     elif output.suffix.lower() == ".jsonl":
-        with output.open("a" if arguments.resume else "w", encoding="utf-8", newline="\n") as stream:
+        mode = "a" if arguments.resume else "w"
+        # line by line, because a molecule is dear: what is written is not lost with a killed process
+        with output.open(mode, buffering=1, encoding="utf-8", newline="\n") as stream:
             write_jsonl(generation_records(answers), stream)
     else:
         write_table(generation_records(answers), output, GenerationRecord)
@@ -124,23 +126,20 @@ def _options(arguments: argparse.Namespace) -> GenerateOptions:
                 f"--{name.replace('_', '-')} has no effect on --strategy {arguments.strategy}; "
                 f"add --strategy {STRATEGY_OF[name]}, or leave it out"
             )
-    try:
-        return GenerateOptions(
-            n=arguments.n,
-            beams=arguments.beams or max(LEAST_BEAMS, arguments.n),
-            strategy=arguments.strategy,
-            **how,
-            mass_filter=not arguments.no_mass_filter,
-            ppm=arguments.ppm,
-            adducts=arguments.adduct,
-            adduct_table=load_adducts(arguments.adduct_table) if arguments.adduct_table else None,
-            formula=arguments.formula,
-            rerank=arguments.rerank,
-            min_peaks=arguments.min_peaks,
-            max_length=arguments.max_length,
-        )
-    except ValueError as error:
-        raise UsageError(str(error)) from error
+    return GenerateOptions(
+        n=arguments.n,
+        beams=arguments.beams or max(LEAST_BEAMS, arguments.n),
+        strategy=arguments.strategy,
+        **how,
+        mass_filter=not arguments.no_mass_filter,
+        ppm=arguments.ppm,
+        adducts=arguments.adduct,
+        adduct_table=load_adducts(arguments.adduct_table) if arguments.adduct_table else None,
+        formula=arguments.formula,
+        rerank=arguments.rerank,
+        min_peaks=arguments.min_peaks,
+        max_length=arguments.max_length,
+    )
 
 
 def _reranking(arguments: argparse.Namespace) -> Loaded | None:
@@ -218,7 +217,7 @@ def _table(answers: Iterable[Generation]) -> None:
                 str(hit.rank),
                 hit.smiles,
                 hit.formula,
-                f"{hit.score:.3f}",
+                f"{round(hit.score, 3) + 0.0:.3f}",
                 error,
                 agreed,
             )

@@ -51,7 +51,8 @@ def test_a_registered_model_is_carded(name: str) -> None:
 @pytest.mark.parametrize("folder", shipped_checkpoints(), ids=lambda path: path.name)
 def test_a_checkpoint_is_a_complete_and_safe_hub_repository(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
-    assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json"} <= names
+    assert {"README.md", "config.json", "model.safetensors"} <= names
+    assert names & {"preprocessor_config.json", "tokenizer.json"}, "nothing says how its input is prepared"
     assert [n for n in names if n.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".py", ".npy"))] == []
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert "auto_map" not in config

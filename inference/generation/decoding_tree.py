@@ -62,7 +62,7 @@ class DecodingTree:
     """
 
     def __init__(self, decoder: Any, context: Tensor, context_mask: Tensor | None) -> None:
-        self.decoder, self.context, self.context_mask = decoder, context, context_mask
+        self.decoder, self.context, self.context_mask = decoder, context.contiguous(), context_mask
         self.layers = [NodeLayer() for _ in range(decoder.config.num_hidden_layers)]
         self.cache = EncoderDecoderCache(Cache(layers=self.layers), DynamicCache())
         self.mask = torch.empty(

@@ -133,9 +133,9 @@ def _check(
         )
     if prompt is None:
         prompt = torch.full((len(context), 1), options.bos_token_id, device=context.device)
-    if prompt.ndim != 2 or len(prompt) != len(context) or not 1 <= prompt.shape[1] <= options.max_length:
+    if prompt.ndim != 2 or len(prompt) != len(context) or not 1 <= prompt.shape[1] < options.max_length:
         raise ValueError(
-            f"prompt {tuple(prompt.shape)}: give token ids ({len(context)} spectra, 1 to {options.max_length})"
+            f"prompt {tuple(prompt.shape)}: give token ids ({len(context)} spectra, 1 to {options.max_length - 1})"
         )
     positions = decoder.config.max_position_embeddings
     if options.max_length > positions:

@@ -178,6 +178,8 @@ def search_beams(
     size, groups = options.num_beams // options.num_beam_groups, options.num_beam_groups
     found: list[tuple[Tensor, list[Hypotheses]]] = []
     beams = [Beams(prompt, size, options) for _ in range(groups)]
+    if not len(prompt):
+        return Hypotheses()
     tree = DecodingTree(decoder, context, context_mask)
     process = Rows(processor, prompt.repeat_interleave(options.num_beams, dim=0), options)
     present = torch.arange(len(prompt), device=prompt.device)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, Pipeline
+from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..modeling.auto import (
@@ -17,19 +15,13 @@ from ..modeling.auto import (
     AutoModelForPeptideSequencing,
     AutoModelForSpectrumEmbedding,
 )
-from ..spectra.spectrum import Problem, Spectrum
+from ..spectra.spectrum import Problem
 from .annotate import finish, plan
-from .encode import NOT_FINITE, spectrum_features
-from .generation.decode import Decoder
-from .generation.generate import answer_batch
-from .generation.generate import plan as plan_generation
-from .generation.options import GenerateOptions
-from .generation.rerank import LearnedOrder, Reranker
-from .generation.substructures import load_substructures
-from .inputs import as_list, as_spectrum
-from .loading import load_retrieval
+from .encode import NOT_FINITE
+from .generation.pipeline import MoleculeGenerationPipeline
 from .options import SearchOptions
 from .peptides import SequenceOptions
+from .pipeline_base import PLACEHOLDER, SpectrumPipeline
 from .retrieval.bank import MoleculeBank, open_bank
 from .retrieval.confidence import Calibration
 from .retrieval.evidence import FragmentEvidence
@@ -38,60 +30,7 @@ from .sequence import check_options
 from .sequence import finish as finish_sequencing
 from .sequence import plan as plan_sequencing
 
-# stands for a record that cannot be read, with what the strictest preparation asks for (Casanovo: 20 peaks and a charge)
-_PLACEHOLDER = {
-    "mz": [float(mz) for mz in range(100, 130)],
-    "intensity": [1.0] * 30,
-    "precursor_mz": 200.0,
-    "charge": 1,
-}
 _SEARCH = tuple(item.name for item in fields(SearchOptions))
-_GENERATE = tuple(item.name for item in fields(GenerateOptions))
-
-
-class SpectrumPipeline(Pipeline):
-    """Shared by the pipelines on spectra: any form of spectrum, or a file, in; a bad spectrum costs only itself."""
-
-    _load_processor = False
-    _load_image_processor = False
-    _load_video_processor = False
-    _load_feature_extractor = True
-    _load_tokenizer: bool | None = False
-
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
-        """Run on spectra.
-
-        Args:
-            inputs: one spectrum (`Spectrum`, row of `load_spectra`, mapping, `matchms.Spectrum`), a list, a dataset,
-                a slice of one or a generator of them, or the path of a file of spectra, every record of which is answered.
-            kwargs: `batch_size` and the parameters of the pipeline.
-        """
-        if isinstance(inputs, str | Path):
-            from ..spectra.read import read
-
-            inputs = list(read(inputs))
-        several = as_list(inputs)
-        if several is not None:
-            return super().__call__(several, **kwargs) if several else []
-        return super().__call__(inputs, **kwargs)
-
-    def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
-        """Tensors of one spectrum with a batch dimension of 1, and the `record` they belong to."""
-        record = as_spectrum(input_)
-        tensors: Mapping[str, Any]
-        if isinstance(record, Spectrum):
-            try:
-                tensors = self.feature_extractor([record], return_tensors="pt")
-            except (TypeError, ValueError) as error:
-                record = Problem(record.index, record.line, record.native_id, "", "", str(error), record.path)
-        if isinstance(record, Problem):
-            tensors = self.feature_extractor([_PLACEHOLDER], return_tensors="pt")
-        return {**tensors, "record": record}
-
-    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
-        record = input_tensors.pop("record")
-        decode = parameters.get("decode", "fingerprint")
-        return {"embedding": spectrum_features(self.model, input_tensors, decode).float(), "record": record}
 
 
 class SpectrumEmbeddingPipeline(SpectrumPipeline):
@@ -170,56 +109,6 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
         return annotation.rows()
 
 
-class MoleculeGenerationPipeline(SpectrumPipeline):
-    """Spectrum to new molecules: a list of mappings with rank, smiles, selfies, formula, mass_error_ppm, status, reason …
-
-    A spectrum without a molecule gives one mapping with rank None, and status and reason.
-
-    Args:
-        reranker: orders the molecules: a `Reranker`, or folder or Hub id of a retrieval model; without it the precursor's
-            mass does.
-        kwargs: the fields of `GenerateOptions`, also per call, and what every `Pipeline` takes.
-
-    Raises:
-        ValueError: the options ask for what the model cannot do.
-    """
-
-    _load_tokenizer = True
-
-    def __init__(self, *args: Any, reranker: Reranker | str | Path | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if isinstance(reranker, str | Path):
-            reranker = LearnedOrder(load_retrieval(str(reranker), str(self.device)))
-        self.reranker, self.substructures = reranker, load_substructures()
-
-    def _sanitize_parameters(
-        self, **parameters: Any
-    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        unknown = sorted(set(parameters) - set(_GENERATE))
-        if unknown:
-            raise TypeError(
-                f"molecule-generation has no parameter {', '.join(unknown)}; known: {', '.join(_GENERATE)}"
-            )
-        return dict(parameters), dict(parameters), {}
-
-    def _decoder(self, parameters: dict[str, Any]) -> Decoder:
-        parts = (self.model, self.feature_extractor, self.tokenizer, GenerateOptions(**parameters))
-        return Decoder(*parts, self.reranker, substructures=self.substructures)
-
-    def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
-        """The answer to fill, and what may be generated for it."""
-        return {"record": plan_generation(input_, self._decoder(parameters))}
-
-    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
-        record = input_tensors["record"]
-        answer_batch(record if isinstance(record, list) else [record], self._decoder(parameters))
-        return {"record": record}
-
-    def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> list[dict[str, Any]]:
-        """Molecules of one spectrum."""
-        return model_outputs["record"].answer.rows()
-
-
 class PeptideSequencingPipeline(SpectrumPipeline):
     """Spectrum to peptides: a list of mappings with rank, peptide, score, residue_scores, calc_mz, status, reason …
 
@@ -250,7 +139,7 @@ class PeptideSequencingPipeline(SpectrumPipeline):
         options = check_options(SequenceOptions(**parameters), self.model)
         answer, inputs = plan_sequencing(input_, self.model, self.feature_extractor, options)
         if inputs is None:
-            inputs = self.feature_extractor([_PLACEHOLDER], return_tensors="np")
+            inputs = self.feature_extractor([PLACEHOLDER], return_tensors="np")
         return {**{name: torch.as_tensor(values) for name, values in inputs.items()}, "record": answer}
 
     def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:

@@ -81,6 +81,8 @@ class Decoder:
         substructures: Sequence[Substructure] | None = None,
     ) -> None:
         self.model, self.processor, self.tokenizer, self.options = model, processor, tokenizer, options
+        if library is not None and not model.config.library:
+            raise OptionError("this model was not trained to be told library matches; leave the library out")
         self.conditions = [condition for condition in (library, properties) if condition is not None]
         self.substructures = load_substructures() if substructures is None else tuple(substructures)
         fixed = options.rerank in ("mass", "none") or given is None
@@ -125,11 +127,12 @@ class Decoder:
     ) -> tuple[list[list[npt.NDArray[np.int64]]], list[list[float]]]:
         """Token ids and mean log-probabilities of the sequences of each spectrum, best first."""
         device = device_of(self.model)
-        batch = self.processor([self.shown(spectrum) for spectrum in spectra], return_tensors="pt")
+        shown = [self.shown(spectrum) for spectrum in spectra]
+        batch = self.processor(shown, return_tensors="pt")
         inputs: dict[str, Any] = {name: values.to(device) for name, values in batch.items()}
         told = _told(self.model.config, spectra, queries)
         for condition in self.conditions:
-            told |= condition(spectra)
+            told |= condition(shown)
         inputs |= {name: values.to(device) for name, values in told.items()}
         context, mask = self.model.get_context(**inputs)
         within = MassLogitsProcessor(

@@ -78,6 +78,10 @@ def add_generate(parser: argparse.ArgumentParser) -> None:
     )
     add("--rerank", choices=("auto", "mass", "learned", "none"), default="auto", help=orders)
     add("--reranker", metavar="MODEL", help="the model that re-ranks (default: specbridge-small)")
+    near = (
+        "spectrum library whose nearest match the model is told (default: that of the model, if it has one)"
+    )
+    add("--library", metavar="DIR", help=near)
     table = "further substructures for the consensus: name,smarts"
     add("--substructures", metavar="CSV", help=table)
     _min_peaks(parser)

@@ -14,6 +14,7 @@ from .checkpoints import DEFAULT_RETRIEVAL, resolve_checkpoint
 from .cli import UsageError, build_parser
 from .command_support import input_paths, output_path, set_threads, table_line, with_progress
 from .inference.generation.generate import generate
+from .inference.generation.library_condition import LibraryCondition
 from .inference.generation.options import RECORD, STATUSES, GenerateOptions, Generation
 from .inference.generation.rerank import reranker
 from .inference.generation.substructures import load_substructures
@@ -58,7 +59,8 @@ def run(arguments: argparse.Namespace) -> None:
     options = _options(arguments)
     substructures = load_substructures(extra=arguments.substructures)
     set_threads(arguments)
-    loaded = load_generator(resolve_checkpoint(arguments.model), arguments.device, arguments.dtype)
+    checkpoint = resolve_checkpoint(arguments.model)
+    loaded = load_generator(checkpoint, arguments.device, arguments.dtype)
     order = reranker(options.rerank, _reranking(arguments), options.ppm)
     spectra: Iterator[Spectrum | Problem] = iter(read(files))
     if arguments.resume and output is not None:
@@ -72,6 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
         loaded.tokenizer,
         options,
         reranker=order,
+        library=_library(arguments, checkpoint, loaded),
         substructures=substructures,
         batch_size=arguments.batch_size,
     )
@@ -140,6 +143,13 @@ def _options(arguments: argparse.Namespace) -> GenerateOptions:
         min_peaks=arguments.min_peaks,
         max_length=arguments.max_length,
     )
+
+
+def _library(arguments: argparse.Namespace, checkpoint: str, loaded: Loaded) -> LibraryCondition | None:
+    """The spectrum library whose matches the model is told: the one asked for, else that of the checkpoint, if any."""
+    if arguments.library is None:
+        return LibraryCondition.of_checkpoint(checkpoint, loaded)
+    return LibraryCondition.load(input_paths([arguments.library], "library")[0], loaded)
 
 
 def _reranking(arguments: argparse.Namespace) -> Loaded | None:

@@ -49,7 +49,10 @@ class SubstructureCalibration:
 
     def probability(self, score: npt.ArrayLike) -> Floats:
         """The probability at a consensus score, same shape; NaN where the score is."""
-        return np.asarray(np.interp(np.asarray(score, dtype=np.float64), self.scores, self.probabilities))
+        given = np.asarray(score, dtype=np.float64)
+        found = np.interp(given, self.scores, self.probabilities)
+        # with a single step NumPy would answer NaN with it
+        return np.where(np.isnan(given), np.nan, found)
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,9 @@ def fit_calibration(
     Raises:
         ConsensusCalibrationError: shapes differ.
     """
-    claimed, right = np.asarray(scores, dtype=np.float64), np.asarray(truth, dtype=np.float64)
+    # equal shares of different lists may differ in the last bit, and are one score
+    claimed = np.round(np.asarray(scores, dtype=np.float64), 9)
+    right = np.asarray(truth, dtype=np.float64)
     if claimed.shape != right.shape or claimed.shape != (len(molecules), len(substructures)):
         raise ConsensusCalibrationError(
             f"scores of shape {claimed.shape}, truth of shape {right.shape} for {len(molecules)} spectra and "

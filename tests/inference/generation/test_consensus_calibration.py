@@ -62,6 +62,7 @@ def test_a_molecule_counts_once_and_rare_substructures_get_no_table() -> None:
     (table,) = fit_calibration(scores, truth, PAIR, who, min_occurrences=1).substructures[:1]
     assert (table.occurrences, table.n_molecules) == (1.0, 2)
     assert table.probabilities == pytest.approx([0.5])
+    assert np.isnan(table.probability([np.nan, 0.5])).tolist() == [True, False]
     assert fit_calibration(scores, truth, PAIR, who).substructures == ()
     assert len(fit_calibration(scores, truth, PAIR, range(11)).substructures) == 2
 

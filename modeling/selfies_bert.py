@@ -169,7 +169,7 @@ class SelfiesBertModel(RobertaModel):
             return attention_mask
         if input_ids is None:
             raise ValueError("give input_ids; token vectors alone (inputs_embeds) also need attention_mask")
-        return (input_ids != self.config.pad_token_id).long()
+        return input_ids.ne(self.config.pad_token_id or 0).long()
 
 
 @register_head("selfies-bert", "AutoModelForMaskedLM", "AutoModelForPreTraining")

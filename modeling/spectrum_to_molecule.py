@@ -94,7 +94,7 @@ class SpectrumToMoleculeModel(SpectrumPreTrainedModel):
         if hidden:
             self.projection = nn.Sequential(nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, out))
         self.conditions = MoleculeConditions(config)
-        self.decoder = SelfiesGpt2LMHeadModel(config.decoder_config)
+        self.decoder = SelfiesGpt2LMHeadModel(config.decoder_config)  # type: ignore[arg-type]
         self.molecule_encoder: PreTrainedModel | None = None
         if config.molecule_config is not None:
             self.molecule_encoder = AutoModel.from_config(config.molecule_config)

@@ -106,16 +106,19 @@ class MassLogitsProcessor(LogitsProcessor):
         symbols = PLENTY if self.max_length is None else self.max_length - length - 1
         masks = []
         known: dict[tuple[int, bytes], int] = {}
+        everything = (1 << len(self._maker.symbols)) - 1
         for number, row in enumerate(tokens):
             spectrum = number // self.rows_per_spectrum
             root = self._roots[spectrum]
-            if length > 1 and self._maker.symbols[row[-1]] is None:
-                masks.append((1 << len(self._maker.symbols)) - 1)
-                continue
+            ended = length > 1 and self._maker.symbols[row[-1]] is None
+            if root is None or ended:
+                masks.append(everything if ended else self._free)
             if root is None:
-                masks.append(self._free)
                 continue
             key = (spectrum, row.tobytes())
+            if ended:
+                self._row(key, row, root)
+                continue
             mask = known.get(key)
             if mask is None:
                 mask = known[key] = self._mask(self._row(key, row, root), symbols)

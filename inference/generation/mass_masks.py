@@ -93,8 +93,11 @@ class MaskMaker:
             return self._digits[0] if state.end != NEVER else 0
         found = self._atoms(state, node, symbols, strict=True)
         if state.valence:
-            found |= self._rings(state, node, symbols) | self._branches(state, node, symbols)
-        return found or self._atoms(state, node, symbols, strict=False)
+            found |= self._rings(state, node, symbols, strict=True) | self._branches(state, node, symbols)
+        if found:
+            return found
+        found = self._atoms(state, node, symbols, strict=False)
+        return found | self._rings(state, node, symbols, strict=False) if state.valence else found
 
     def _atoms(self, state: Derivation, node: Node, symbols: int, *, strict: bool) -> int:
         """Atoms that may follow; if not strict, also those that end a branch before its time."""
@@ -142,7 +145,8 @@ class MaskMaker:
             known = node.choices[order] = [choice for group, needed in groups if needed for choice in group]
         return known
 
-    def _rings(self, state: Derivation, node: Node, symbols: int) -> int:
+    def _rings(self, state: Derivation, node: Node, symbols: int, *, strict: bool) -> int:
+        """Ring symbols that may follow; if not strict, also those that end a branch early or reach beyond its end."""
         found = 0
         for order in range(1, 1 if state.due else min(state.valence or 0, 3) + 1):
             partners: list[tuple[int, int, int]] | None = None
@@ -150,12 +154,14 @@ class MaskMaker:
                 bits = self._jumps.get((Role.RING, order, digits), 0)
                 first = _BASE ** (digits - 1) if digits > 1 else 0
                 rest = state.end - state.used - 1 - digits
-                if not bits or symbols <= digits or rest < 0 or state.atom <= first:
+                if not bits or symbols <= digits or state.atom <= first or (strict and rest < 0):
+                    continue
+                if strict and rest and state.end != NEVER and order == state.valence:
                     continue
                 if partners is None:
                     partners = _partners(state, order)
                 near = [partner for partner in partners if first <= partner[0] < _BASE**digits]
-                if near and _closing(state, node, order, near, rest, symbols - 1 - digits):
+                if near and _closing(state, node, order, near, max(rest, 0), symbols - 1 - digits):
                     found |= bits
         return found
 
@@ -177,7 +183,7 @@ class MaskMaker:
         scale = _BASE**missing
         first = 1 if missing and not pending.value else 0
         if pending.symbol.role == Role.RING:
-            rest = state.end - state.used - pending.missing
+            rest = max(state.end - state.used - pending.missing, 0)
             order = pending.symbol.order
             partners = _partners(state, order)
             distances = _closing(state, node, order, partners, rest, symbols - pending.missing)
@@ -225,8 +231,6 @@ def _closing(
 ) -> list[int]:
     """Values of the digits of those ring bonds after which a formula is in reach; `rest` symbols follow in the branch."""
     before, left = _open(state), (state.valence or 0) - order
-    if not left and state.end != NEVER and rest > 0:
-        return []
     room, slack, open_ = before.room, before.slack, before.unpaired
     if (left and rest) or before.own:
         room += left if rest else 0

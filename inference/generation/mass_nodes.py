@@ -22,7 +22,7 @@ _TOTAL, _LINK, _EXCESS, _CHARGE = range(len(HEAVY), len(HEAVY) + 4)
 PLENTY = 1 << 20
 """Symbols left where nothing limits their number."""
 
-_TOLERANCE = 4
+_TOLERANCE = 0
 _OFFSET = 64
 _MOST_ROOM = 24
 _MOST_CHARGE = 2

@@ -9,7 +9,7 @@ import csv
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ import numpy.typing as npt
 FILE = Path(__file__).with_name("substructures.csv")
 COLUMNS = ("name", "smarts", "source")
 MAX_SMARTS_LENGTH = 2000
+CACHED = 512
+"""Molecules remembered: those of a few spectra, for what they share is counted twice, by substructure and by atom."""
 
 Bools = npt.NDArray[np.bool_]
 
@@ -142,8 +144,9 @@ def match_substructures(
     return matches, np.array([molecule is not None for molecule in molecules], dtype=np.bool_)
 
 
+@lru_cache(maxsize=CACHED)
 def read_molecule(smiles: str | None) -> Any:
-    """The RDKit molecule of a SMILES; None if it is missing, empty or unreadable."""
+    """The RDKit molecule of a SMILES, not to be changed; None if it is missing, empty or unreadable."""
     from rdkit import Chem, rdBase
 
     with rdBase.BlockLogs():

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -124,7 +123,7 @@ class Decoder:
 
     def search(
         self, spectra: Sequence[Spectrum], queries: Sequence[Query], targets: Sequence[MassTarget | None]
-    ) -> tuple[list[list[npt.NDArray[np.int64]]], list[list[float]]]:
+    ) -> tuple[list[list[list[int]]], list[list[float]]]:
         """Token ids and mean log-probabilities of the sequences of each spectrum, best first."""
         device = device_of(self.model)
         shown = [self.shown(spectrum) for spectrum in spectra]
@@ -139,13 +138,14 @@ class Decoder:
             self.tokenizer.get_vocab(), targets, self.options.beams, max_length=self.max_length
         )
         found = self._sequences(context, mask, spectra, within)
-        kept: list[list[int]] = []
-        for row, (sequences, target) in enumerate(zip(found.sequences, targets, strict=True)):
+        chosen: list[list[list[int]]] = []
+        scores: list[list[float]] = []
+        for row, (sequences, values) in enumerate(zip(found.sequences, found.scores, strict=True)):
+            ids = [sequence.tolist() for sequence in sequences]
             # where few molecules have the mass, a search fills its beams with sequences that came to nothing
-            good = [target is None or within.matches(ids.tolist(), row) for ids in sequences]
-            kept.append([place for place, one in enumerate(good) if one])
-        chosen = [[row[place] for place in places] for row, places in zip(found.sequences, kept, strict=True)]
-        scores = [row[places].tolist() for row, places in zip(found.scores, kept, strict=True)]
+            good = [targets[row] is None or within.matches(one, row) for one in ids]
+            chosen.append([one for one, is_good in zip(ids, good, strict=True) if is_good])
+            scores.append(values[np.array(good, dtype=np.bool_)].tolist())
         return chosen, scores
 
     def _sequences(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import sys
 from collections import Counter
@@ -12,9 +11,17 @@ from pathlib import Path
 from typing import Any, cast
 
 from .checkpoints import DEFAULT_RETRIEVAL, resolve_checkpoint
-from .cli import UsageError
 from .command_generate import run_without_candidates
-from .command_support import input_paths, output_path, set_threads, table_line, with_progress
+from .command_support import (
+    counted,
+    input_paths,
+    log_counts,
+    noting,
+    output_of,
+    set_threads,
+    table_line,
+    with_progress,
+)
 from .inference.annotate import STATUSES, Annotation, annotate
 from .inference.loading import Loaded, load_retrieval
 from .inference.options import SearchOptions
@@ -27,7 +34,6 @@ from .spectra.adducts import load_adducts, parse_adduct
 from .spectra.read import read
 from .spectra.spectrum import Problem, Spectrum
 
-logger = logging.getLogger(__name__)
 SUFFIXES = (".html", ".jsonl", ".tsv", ".csv", ".parquet")
 SHOWN, BATCH = 3, 64
 
@@ -39,9 +45,7 @@ def run(arguments: argparse.Namespace) -> None:
         return
     arguments.model = arguments.model or DEFAULT_RETRIEVAL
     files = input_paths(arguments.file, "spectra")
-    output = output_path(arguments.output, SUFFIXES) if arguments.output else None
-    if arguments.resume and (output is None or output.suffix.lower() != ".jsonl"):
-        raise UsageError("--resume needs -o with a .jsonl file")
+    output = output_of(arguments, SUFFIXES)
     options = _options(arguments)
     candidates = input_paths([arguments.candidates], "molecules")[0]
     set_threads(arguments)
@@ -53,7 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.resume and output is not None:
         skip_done(spectra, keep_complete(output))
     answers = annotate(
-        _noting(spectra, problems),
+        noting(spectra, problems),
         loaded.model,
         loaded.processor,
         bank,
@@ -62,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
         calibration=loaded.calibration,
         batch_size=arguments.batch_size or BATCH,
     )
-    answers = _counted(answers, counts)
+    answers = counted(answers, counts)
     if arguments.plot:
         answers = _plotted(answers, arguments)
     if output is None:
@@ -74,7 +78,7 @@ def run(arguments: argparse.Namespace) -> None:
             write_jsonl(all_records(answers), stream)
     else:
         write_table(all_records(answers), output)
-    _summarise(counts, output)
+    log_counts(counts, STATUSES, output)
 
 
 def _plotted(answers: Iterator[Annotation], arguments: argparse.Namespace) -> Iterator[Annotation]:
@@ -107,20 +111,6 @@ def _bank(candidates: Path, loaded: Loaded, arguments: argparse.Namespace) -> Mo
     if not candidates.is_dir():
         options = {"desalt": arguments.desalt, "progress": not arguments.quiet}
     return open_bank(candidates, loaded.model, loaded.tokenizer, arguments.decode, **options)
-
-
-def _noting(spectra: Iterable[Spectrum | Problem], problems: list[Problem]) -> Iterator[Spectrum | Problem]:
-    """The records, with the problems among them also put into a list for the report."""
-    for record in spectra:
-        if isinstance(record, Problem):
-            problems.append(record)
-        yield record
-
-
-def _counted(answers: Iterable[Annotation], counts: Counter[str]) -> Iterator[Annotation]:
-    for answer in answers:
-        counts[answer.status] += 1
-        yield answer
 
 
 def _run_info(
@@ -174,9 +164,3 @@ def _table(answers: Iterable[Annotation]) -> None:
             sys.stdout.write(table_line((*cells, sure), widths))
         if not answer.candidates:
             sys.stdout.write(table_line(head, widths[:3]).rstrip() + f"  {answer.status}: {answer.reason}\n")
-
-
-def _summarise(counts: Counter[str], output: Path | None) -> None:
-    parts = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-    where = f" -> {output}" if output else ""
-    logger.info("%d records: %s%s", sum(counts.values()), ", ".join(parts) or "none", where)

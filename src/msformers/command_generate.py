@@ -12,7 +12,16 @@ from pathlib import Path
 
 from .checkpoints import DEFAULT_RETRIEVAL, resolve_checkpoint
 from .cli import UsageError, build_parser
-from .command_support import input_paths, output_path, set_threads, table_line, with_progress
+from .command_support import (
+    counted,
+    input_paths,
+    log_counts,
+    noting,
+    output_of,
+    set_threads,
+    table_line,
+    with_progress,
+)
 from .inference.generation.generate import generate
 from .inference.generation.library_condition import LibraryCondition
 from .inference.generation.options import RECORD, STATUSES, GenerateOptions, Generation
@@ -53,9 +62,7 @@ _NEEDS_CANDIDATES = {
 def run(arguments: argparse.Namespace) -> None:
     """Generate molecules for the files and write them where they are wanted."""
     files = input_paths(arguments.file, "spectra")
-    output = output_path(arguments.output, SUFFIXES) if arguments.output else None
-    if arguments.resume and (output is None or output.suffix.lower() != ".jsonl"):
-        raise UsageError("--resume needs -o with a .jsonl file")
+    output = output_of(arguments, SUFFIXES)
     options = _options(arguments)
     substructures = load_substructures(extra=arguments.substructures)
     set_threads(arguments)
@@ -68,7 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     counts: Counter[str] = Counter()
     problems: list[Problem] = []
     answers = generate(
-        _noting(spectra, problems),
+        noting(spectra, problems),
         loaded.model,
         loaded.processor,
         loaded.tokenizer,
@@ -78,23 +85,24 @@ def run(arguments: argparse.Namespace) -> None:
         substructures=substructures,
         batch_size=arguments.batch_size,
     )
-    answers = _counted(with_progress(answers, arguments, "spectra"), counts)
+    answers = counted(with_progress(answers, arguments, "spectra"), counts)
+    if output is not None and output.suffix.lower() == ".html":
+        run_info = _run_info(arguments, files, options, order.name)
+        write_generation_report(answers, output, run_info, problems=problems)
+    else:
+        _write(answers, output, arguments.resume)
+    log_counts(counts, STATUSES, output)
+
+
+def _write(answers: Iterable[Generation], output: Path | None, append: bool) -> None:
     if output is None:
         _table(answers)
-    elif output.suffix.lower() == ".html":
-        write_generation_report(
-            answers, output, _run_info(arguments, files, options, order.name), problems=problems
-        )
     elif output.suffix.lower() == ".jsonl":
-        mode = "a" if arguments.resume else "w"
         # line by line, because a molecule is dear: what is written is not lost with a killed process
-        with output.open(mode, buffering=1, encoding="utf-8", newline="\n") as stream:
+        with output.open("a" if append else "w", buffering=1, encoding="utf-8", newline="\n") as stream:
             write_jsonl(generation_records(answers), stream)
     else:
         write_table(generation_records(answers), output, GenerationRecord)
-    found = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-    where = f" -> {output}" if output else ""
-    logger.info("%d records: %s%s", counts.total(), ", ".join(found) or "none", where)
 
 
 def run_without_candidates(given: argparse.Namespace) -> None:
@@ -164,20 +172,6 @@ def _reranking(arguments: argparse.Namespace) -> Loaded | None:
             raise
         logger.warning("%s is not at hand to re-rank; molecules are ordered by their mass", name)
         return None
-
-
-def _noting(spectra: Iterable[Spectrum | Problem], problems: list[Problem]) -> Iterator[Spectrum | Problem]:
-    """The records, with the problems among them also put into a list for the report."""
-    for record in spectra:
-        if isinstance(record, Problem):
-            problems.append(record)
-        yield record
-
-
-def _counted(answers: Iterable[Generation], counts: Counter[str]) -> Iterator[Generation]:
-    for answer in answers:
-        counts[answer.status] += 1
-        yield answer
 
 
 def _run_info(

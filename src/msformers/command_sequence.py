@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import shlex
 import sys
 from collections import Counter
@@ -12,7 +11,15 @@ from collections.abc import Iterable, Iterator
 from . import __version__
 from .checkpoints import resolve_checkpoint
 from .cli import UsageError
-from .command_support import input_paths, output_path, set_threads, table_line, with_progress
+from .command_support import (
+    counted,
+    input_paths,
+    log_counts,
+    output_of,
+    set_threads,
+    table_line,
+    with_progress,
+)
 from .inference.loading import Loaded, load_sequencer
 from .inference.peptides import STATUSES, SequenceOptions, Sequencing
 from .inference.sequence import check_options, sequence
@@ -24,7 +31,6 @@ from .spectra.peptides import known_modifications
 from .spectra.read import read
 from .spectra.spectrum import Problem, Spectrum
 
-logger = logging.getLogger(__name__)
 SUFFIXES = (".mztab", ".jsonl", ".tsv", ".csv", ".parquet")
 SEARCH_ENGINES = {"msf_casanovo": "[MS, MS:1003281, Casanovo, ]"}
 """CV parameter by `model_type`."""
@@ -34,9 +40,7 @@ CUSTOM = "[MS, MS:1001456, analysis software, msformers]"
 def run(arguments: argparse.Namespace) -> None:
     """Sequence the files and write the peptides where they are wanted."""
     files = input_paths(arguments.file, "spectra")
-    output = output_path(arguments.output, SUFFIXES) if arguments.output else None
-    if arguments.resume and (output is None or output.suffix.lower() != ".jsonl"):
-        raise UsageError("--resume needs -o with a .jsonl file")
+    output = output_of(arguments, SUFFIXES)
     set_threads(arguments)
     loaded = load_sequencer(resolve_checkpoint(arguments.model), arguments.device, arguments.dtype)
     options = _options(arguments, loaded)
@@ -45,7 +49,7 @@ def run(arguments: argparse.Namespace) -> None:
         skip_done(spectra, keep_complete(output))
     counts: Counter[str] = Counter()
     parts = (loaded.model, loaded.processor, loaded.tokenizer)
-    answers = _counted(sequence(spectra, *parts, options, batch_size=arguments.batch_size), counts)
+    answers = counted(sequence(spectra, *parts, options, batch_size=arguments.batch_size), counts)
     if output is None:
         _table(answers)
     elif output.suffix.lower() == ".mztab":
@@ -55,9 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
             write_jsonl(peptide_records(answers), stream)
     else:
         write_table(peptide_records(answers), output, PeptideRecord)
-    found = [f"{counts[status]} {status}" for status in STATUSES if counts[status]]
-    where = f" -> {output}" if output else ""
-    logger.info("%d records: %s%s", counts.total(), ", ".join(found) or "none", where)
+    log_counts(counts, STATUSES, output)
 
 
 def mztab_head(arguments: argparse.Namespace, loaded: Loaded) -> MzTabHead:
@@ -98,12 +100,6 @@ def _options(arguments: argparse.Namespace, loaded: Loaded) -> SequenceOptions:
         return check_options(options, loaded.model)
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _counted(answers: Iterable[Sequencing], counts: Counter[str]) -> Iterator[Sequencing]:
-    for answer in answers:
-        counts[answer.status] += 1
-        yield answer
 
 
 def _table(answers: Iterable[Sequencing]) -> None:

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import logging
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from .cli import UsageError
+from .spectra.spectrum import Problem, Spectrum
 
+logger = logging.getLogger(__name__)
 ItemT = TypeVar("ItemT")
+
+
+class HasStatus(Protocol):
+    """Any answer."""
+
+    @property
+    def status(self) -> str: ...  # noqa: D102
+
+
+AnswerT = TypeVar("AnswerT", bound=HasStatus)
 
 
 def demo_file(kind: str) -> Path:
@@ -55,6 +69,18 @@ def output_path(name: str, suffixes: tuple[str, ...]) -> Path:
     return path
 
 
+def output_of(arguments: argparse.Namespace, suffixes: tuple[str, ...]) -> Path | None:
+    """The file that -o names, checked before any work is done; None without it.
+
+    Raises:
+        UsageError: as `output_path`, and --resume without a .jsonl file.
+    """
+    output = output_path(arguments.output, suffixes) if arguments.output else None
+    if arguments.resume and (output is None or output.suffix.lower() != ".jsonl"):
+        raise UsageError("--resume needs -o with a .jsonl file")
+    return output
+
+
 def set_threads(arguments: argparse.Namespace) -> None:
     """Give torch the CPU threads asked for."""
     if arguments.threads is not None:
@@ -69,6 +95,28 @@ def with_progress(items: Iterable[ItemT], arguments: argparse.Namespace, unit: s
 
     bar: Any = tqdm(items, unit=f" {unit}", disable=True if arguments.quiet else None)
     yield from bar
+
+
+def noting(spectra: Iterable[Spectrum | Problem], problems: list[Problem]) -> Iterator[Spectrum | Problem]:
+    """The records, with the problems among them also put into a list for the report."""
+    for record in spectra:
+        if isinstance(record, Problem):
+            problems.append(record)
+        yield record
+
+
+def counted(answers: Iterable[AnswerT], counts: Counter[str]) -> Iterator[AnswerT]:
+    """The answers, counted by their status as they pass."""
+    for answer in answers:
+        counts[answer.status] += 1
+        yield answer
+
+
+def log_counts(counts: Counter[str], statuses: Iterable[str], output: Path | None) -> None:
+    """Say how many records there were of each status, in the order of `statuses`, and where the answers are."""
+    found = [f"{counts[status]} {status}" for status in statuses if counts[status]]
+    where = f" -> {output}" if output else ""
+    logger.info("%d records: %s%s", counts.total(), ", ".join(found) or "none", where)
 
 
 def table_line(cells: Iterable[str], widths: Iterable[int]) -> str:

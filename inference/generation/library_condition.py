@@ -40,11 +40,12 @@ class LibraryCondition:
     ) -> None:
         library.check_model(loaded.model)
         self.library, self.loaded, self.batch_size = library, loaded, batch_size
-        self.bert = getattr(loaded.model, "molecule_encoder", None) if bert is None else bert
-        if self.bert is None:
+        found = getattr(loaded.model, "molecule_encoder", None) if bert is None else bert
+        if found is None:
             raise ValueError(
                 "the model holds no SELFIES BERT to read a library match; give the one it was trained with"
             )
+        self.bert: Any = found
 
     @classmethod
     def load(cls, folder: str | Path, loaded: Loaded, bert: str | None = None) -> LibraryCondition:

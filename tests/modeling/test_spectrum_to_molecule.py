@@ -10,7 +10,6 @@ from msformers.modeling.molecule_conditions import KINDS
 from msformers.modeling.registry import MODELS
 from msformers.modeling.selfies_bert import SelfiesBertModel
 from msformers.modeling.spectrum_to_molecule import SpectrumToMoleculeModel
-from msformers.tokenization.conditions import neutral_mass, polarity_id, spectrum_conditions
 
 NAN = float("nan")
 LABELS = torch.tensor([[1, 5, 6, 7, 2], [1, 8, 2, -100, -100]])
@@ -181,21 +180,3 @@ def test_any_encoder_and_its_own_fingerprint(tmp_path):
     assert torch.equal(loaded.get_context(**inputs)[0], with_own)
     assert not any(p.requires_grad for p in loaded.encoder.parameters())
     torch.testing.assert_close(model.get_spectrum_features(**inputs), encoder.get_spectrum_features(**inputs))
-
-
-def test_conditions_of_records():
-    records = [
-        {"precursor_mz": 285.0786, "adduct": "[M+H]+", "collision_energy": 20.0},
-        {"precursor_mz": None, "adduct": "[M-H]-", "ion_mode": "negative"},
-        {"precursor_mz": 100.0, "adduct": "nonsense", "charge": 1, "collision_energy": "fast"},
-    ]
-    found = spectrum_conditions(records, ["[M-H]-", "[M+H]+"])
-    assert found["neutral_mass"][0].item() == pytest.approx(284.0713, abs=1e-4)
-    assert found["neutral_mass"].isnan().tolist() == [False, True, True]
-    assert found["adduct_ids"].tolist() == [2, 1, 0]
-    assert found["polarity"].tolist() == [1, 2, 1]
-    assert found["collision_energy"].isnan().tolist() == [False, True, True]
-    assert "adduct_ids" not in spectrum_conditions(records)
-    assert spectrum_conditions(records, masses=[1.0, None, 3.0])["neutral_mass"][2] == 3.0
-    assert neutral_mass(181.0495, "[M+2H]2+") == pytest.approx(360.0845, abs=1e-4)
-    assert polarity_id({"adduct": "[M]+."}) == 1 and polarity_id({}) == 0

@@ -70,7 +70,7 @@ class Symbol(NamedTuple):
         order: order of the bond it asks for, 1 to 3.
         digits: index symbols that follow a branch or ring.
         atom: the atom, if it is one.
-        index: its value as a digit, 0 to 15.
+        digit: its value in a length, 0 to 15.
     """
 
     text: str
@@ -78,13 +78,13 @@ class Symbol(NamedTuple):
     order: int = 1
     digits: int = 0
     atom: AtomKind | None = None
-    index: int = 0
+    digit: int = 0
 
 
 @cache
 def read_symbol(text: str) -> Symbol:
     """The meaning of a symbol such as ``[=C]``; of role UNKNOWN where `selfies.decoder` would raise an error."""
-    index = INDEX_SYMBOLS.index(text) if text in INDEX_SYMBOLS else 0
+    digit = INDEX_SYMBOLS.index(text) if text in INDEX_SYMBOLS else 0
     if text == ".":
         return Symbol(text, Role.PART)
     if text == "[nop]":
@@ -95,7 +95,7 @@ def read_symbol(text: str) -> Symbol:
         role = Role.RING if structure["kind"] == "Ring" else Role.BRANCH
         if bond == "--" or (role == Role.BRANCH and len(bond) == 2):
             return Symbol(text, Role.UNKNOWN)
-        return Symbol(text, role, _BOND_ORDERS.get(bond, 1), digits, index=index)
+        return Symbol(text, role, _BOND_ORDERS.get(bond, 1), digits, digit=digit)
     if text[-4:-2] in ("ch", "ng"):
         return Symbol(text, Role.UNKNOWN)
     if "eps" in text:
@@ -104,7 +104,7 @@ def read_symbol(text: str) -> Symbol:
     kind = _atom_kind(atom) if atom is not None else None
     if atom is None or kind is None:
         return Symbol(text, Role.UNKNOWN)
-    return Symbol(text, Role.ATOM, _BOND_ORDERS[atom["bond"]], atom=kind, index=index)
+    return Symbol(text, Role.ATOM, _BOND_ORDERS[atom["bond"]], atom=kind, digit=digit)
 
 
 def _atom_kind(match: re.Match[str]) -> AtomKind | None:

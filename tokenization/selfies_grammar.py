@@ -175,7 +175,7 @@ class Derivation(NamedTuple):
         return state._left() if used >= self.end else state
 
     def _read_digit(self, pending: Pending, symbol: Symbol) -> Derivation:
-        value, missing = pending.value * _BASE + symbol.index, pending.missing - 1
+        value, missing = pending.value * _BASE + symbol.digit, pending.missing - 1
         state = self._replace(used=self.used + 1, pending=Pending(pending.symbol, value, missing))
         return state if missing else state._resolved()._left()
 

@@ -155,7 +155,7 @@ def _others(limit: float, elements: tuple[str, ...]) -> tuple[Counts, Floats, Co
 
 
 @lru_cache(maxsize=16)
-def _skeletons(limit: float, elements: tuple[str, ...]) -> tuple[Floats, Counts]:
+def _skeletons(limit: float, elements: tuple[str, ...]) -> tuple[Floats, npt.NDArray[np.int16]]:
     """Mass and counts (C, H, N, O) of what C, H, N and O can contribute up to a mass, sorted by mass."""
     masses = monoisotopic_masses()
     nitrogen = np.arange(_most("N", limit) + 1) if "N" in elements else np.zeros(1, dtype=np.int64)
@@ -166,9 +166,11 @@ def _skeletons(limit: float, elements: tuple[str, ...]) -> tuple[Floats, Counts]
     heavy = 12.0 * c + masses["N"] * n + masses["O"] * o
     kept = (heavy <= limit) & (n <= 1.3 * c + 1.0) & (o <= 1.2 * c + 1.0)
     c, n, o, heavy = c[kept], n[kept], o[kept], heavy[kept]
-    most = np.minimum(
-        2 * c + n + 4, ((limit - heavy) / masses["H"]).astype(np.int64)
-    )  # room for P, Si, B and ions
+    hydrides = sum(
+        (_limits()[name].valence - 2) * _most(name, limit) for name in ("Si", "P", "B") if name in elements
+    )
+    most = np.minimum(2 * c + n + 3 + hydrides, (_HYDROGENS[1] * c + 1.0).astype(np.int64))
+    most = np.minimum(most, ((limit - heavy) / masses["H"]).astype(np.int64))
     rows = np.repeat(np.arange(len(c)), most + 1)
     h = np.arange(len(rows)) - np.repeat(np.cumsum(most + 1) - most - 1, most + 1)
     mass = heavy[rows] + h * masses["H"]

@@ -59,8 +59,8 @@ class MaskMaker:
         for place, symbol in enumerate(self.symbols):
             if symbol is None:
                 continue
-            if symbol.index or symbol.text == "[C]":
-                self._digits[symbol.index] |= 1 << place
+            if symbol.digit or symbol.text == "[C]":
+                self._digits[symbol.digit] |= 1 << place
             if symbol.atom is not None and symbol.atom.element in _PLACES:
                 key = (_PLACES[symbol.atom.element], symbol.atom, symbol.order)
                 grouped[key] = grouped.get(key, 0) | 1 << place

@@ -95,7 +95,9 @@ class MassTarget:
         reason = ""
         if not len(both):
             said = ", ".join(f"{low:.4f} to {high:.4f}" for low, high in windows)
-            reason = f"no formula has a neutral mass of {said} Da; check precursor m/z and adduct, or widen the tolerance"
+            beyond = f", beyond {MAX_MASS:g} Da" if any(high > MAX_MASS for _, high in windows) else ""
+            remedy = "check precursor m/z and adduct, or widen the tolerance"
+            reason = f"no formula is listed for a neutral mass of {said} Da{beyond}; {remedy}"
         return cls(both[:, :-1], both[:, -1], windows, reason)
 
     def limited(self, elements: Sequence[str]) -> MassTarget:

@@ -1,10 +1,9 @@
 """A decoder's keys and values as a tree that all hypotheses of a spectrum share.
 
-In a beam search most hypotheses have most of their past in common. Here every token that was decoded is one node with one
-key and value per layer, whatever the number of hypotheses that go through it. The hypotheses of a spectrum are laid along
-the decoder's sequence axis; which nodes each may attend to, its own ancestors, is an attention mask. So no cache is copied
-when hypotheses change places, attention is one matrix product per spectrum and head, and the context of a spectrum is held
-once.
+In a beam search most hypotheses have much of their past in common. Here every token that was decoded is one node with one
+key and value per layer, whatever the number of hypotheses that go through it, and the context of a spectrum is held once.
+So nothing is copied when hypotheses change places, and attention is one matrix product per spectrum and head: the scores
+of all nodes are computed, those of a hypothesis's own ancestors are picked out.
 """
 
 from __future__ import annotations
@@ -13,74 +12,53 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer, EncoderDecoderCache
+from torch.nn import functional as F
 
-_STEPS_BETWEEN_PRUNINGS = 2
+_STEPS_BETWEEN_PRUNINGS = 3
 
 
-class NodeLayer(DynamicLayer):
-    """Keys and values of one layer, stored (spectra, capacity, heads, size) so that a node is one piece of memory."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.used = 0
-        self.stores: list[Tensor] = []
-
-    def update(
-        self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Append nodes (spectra, heads, nodes, size); returns all of them in the same layout."""
-        new = [states.transpose(1, 2) for states in (key_states, value_states)]
-        count = new[0].shape[1]
-        if not self.stores:
-            self.stores, self.is_initialized = [states.contiguous() for states in new], True
-        else:
-            for store, states in zip(self.stores, new, strict=True):
-                store[:, self.used : self.used + count] = states
-        self.used += count
-        keys, values = (store[:, : self.used].transpose(1, 2) for store in self.stores)
-        return keys, values
-
-    def get_seq_length(self) -> int:
-        """Nodes."""
-        return self.used
-
-    def rebuild(self, rows: Tensor, capacity: int, used: int) -> None:
-        """Keep the nodes `rows` (spectra * capacity,) of the flattened stores; the first `used` per spectrum count."""
-        self.stores = [
-            store.flatten(0, 1).index_select(0, rows).unflatten(0, (-1, capacity)) for store in self.stores
-        ]
-        self.used = used
+def take(values: Tensor, places: Tensor) -> Tensor:
+    """values[i, places[i, j]] for `values` (spectra, n, ...) and `places` (spectra, m)."""
+    rows = torch.arange(len(values), device=values.device).unsqueeze(1) * values.shape[1] + places
+    return values.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, places.shape)
 
 
 class DecodingTree:
     """Hypotheses of several spectra, decoded token by token.
 
+    The arithmetic is that of transformers' GPT-2 in evaluation mode.
+
     Args:
-        decoder: a decoder with cross-attention, such as `SelfiesGpt2LMHeadModel` or `GPT2LMHeadModel`.
+        decoder: GPT-2 with cross-attention: `SelfiesGpt2LMHeadModel` or `GPT2LMHeadModel`.
         context: (spectra, K, c) context vectors. context_mask: (spectra, K), 1 = real; None = all.
     """
 
     def __init__(self, decoder: Any, context: Tensor, context_mask: Tensor | None) -> None:
-        self.decoder, self.context, self.context_mask = decoder, context.contiguous(), context_mask
-        self.layers = [NodeLayer() for _ in range(decoder.config.num_hidden_layers)]
-        self.cache = EncoderDecoderCache(Cache(layers=self.layers), DynamicCache())
-        self.mask = torch.empty(
-            0
-        )  # (spectra, hypotheses, capacity): 0 for ancestors, else the smallest number
-        self.length = 0
-        self.lowest = torch.finfo(decoder.dtype).min
+        self.head, self.body = decoder.lm_head, decoder.transformer
+        self.heads, width = decoder.config.num_attention_heads, decoder.config.hidden_size
+        read = getattr(self.body, "project_context", None)
+        vectors = context.contiguous() if read is None else read(context)
+        self.context = [
+            self._split(values)
+            for block in self.body.h
+            for values in block.crossattention.c_attn(vectors).split(width, dim=2)
+        ]
+        self.real = (
+            None if context_mask is None or bool(context_mask.all()) else context_mask[:, None, None] != 0
+        )
+        self.nodes = [values[:, :, :0] for values in self.context]
+        self.ancestors = torch.empty(len(context), 1, 0, dtype=torch.long, device=context.device)
+        self.used = 0
+
+    @property
+    def length(self) -> int:
+        """Tokens of each hypothesis."""
+        return self.ancestors.shape[2]
 
     def start(self, prompt: Tensor) -> Tensor:
         """Logits (spectra, 1, vocabulary) float32 behind a `prompt` (spectra, length) of token ids."""
-        spectra, self.length = prompt.shape
-        causal = torch.full(
-            (self.length, self.length), self.lowest, device=prompt.device, dtype=self.decoder.dtype
-        )
-        self.mask = causal.triu(1).expand(spectra, -1, -1)
-        logits = self._forward(prompt, torch.arange(self.length, device=prompt.device), self.mask)[:, -1:]
-        self.mask = self.mask[:, -1:].contiguous()
-        return logits
+        parents = torch.zeros_like(prompt[:, :1])
+        return [self.step(tokens.unsqueeze(1), parents) for tokens in prompt.unbind(1)][-1]
 
     def step(self, tokens: Tensor, parents: Tensor) -> Tensor:
         """Replace the hypotheses by continuations of them.
@@ -92,72 +70,69 @@ class DecodingTree:
         Returns:
             Logits of the tokens that may follow, (spectra, hypotheses, vocabulary) float32.
         """
-        spectra, count = tokens.shape
-        if self.mask.shape[1] == 1:  # behind the prompt there is but one
+        if self.ancestors.shape[1] == 1:  # behind the prompt there is but one
             parents = torch.zeros_like(parents)
-        first = torch.arange(spectra, device=tokens.device).unsqueeze(1) * self.mask.shape[1]
-        self.mask = (
-            self.mask.flatten(0, 1)
-            .index_select(0, (first + parents).flatten())
-            .unflatten(0, (spectra, count))
-        )
-        used = self.layers[0].used
-        if used + count > self.mask.shape[2]:
-            used = self._prune(count)
-        own = torch.full(
-            (count, count), self.lowest, device=tokens.device, dtype=self.mask.dtype
-        ).fill_diagonal_(0)
-        self.mask[:, :, used : used + count] = own
-        position = torch.full((count,), self.length, device=tokens.device)
-        self.length += 1
-        return self._forward(tokens, position, self.mask[:, :, : used + count])
+        spectra, count = tokens.shape
+        self.ancestors = take(self.ancestors, parents)
+        if self.used + count > self.nodes[0].shape[2]:
+            self._prune(count)
+        own = torch.arange(self.used, self.used + count, device=tokens.device)
+        self.ancestors = torch.cat([self.ancestors, own.view(1, -1, 1).expand(spectra, -1, -1)], dim=2)
+        self.used += count
+        body = self.body
+        states = body.wte(tokens) + body.wpe.weight[self.length - 1]
+        for number, block in enumerate(body.h):
+            states = states + self._attend_past(block.attn, block.ln_1(states), number)
+            states = states + self._attend_context(block.crossattention, block.ln_cross_attn(states), number)
+            states = states + block.mlp(block.ln_2(states))
+        return self.head(body.ln_f(states)).float()
 
     def repeat(self, times: int) -> None:
         """Make every spectrum `times` spectra, one behind the other, that no longer share anything."""
-        rows = torch.arange(len(self.mask), device=self.mask.device).repeat_interleave(times)
+        rows = torch.arange(len(self.ancestors), device=self.ancestors.device).repeat_interleave(times)
         self.select(rows)
 
     def select(self, spectra: Tensor) -> None:
         """Keep `spectra` (n,) of those there are now."""
-        capacity = self.mask.shape[2]
-        places = torch.arange(self.layers[0].stores[0].shape[1], device=spectra.device)
-        rows = (spectra.unsqueeze(1) * len(places) + places).flatten()
-        for layer in self.layers:
-            layer.rebuild(rows, len(places), layer.used)
-        self.cache.cross_attention_cache.batch_select_indices(spectra)
-        self.mask = self.mask.index_select(0, spectra)[..., :capacity]
-        self.context = self.context.index_select(0, spectra)
-        if self.context_mask is not None:
-            self.context_mask = self.context_mask.index_select(0, spectra)
+        self.ancestors = self.ancestors.index_select(0, spectra)
+        self.nodes = [values.index_select(0, spectra) for values in self.nodes]
+        self.context = [values.index_select(0, spectra) for values in self.context]
+        self.real = None if self.real is None else self.real.index_select(0, spectra)
 
-    def _forward(self, tokens: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        output = self.decoder(
-            input_ids=tokens,
-            position_ids=positions.unsqueeze(0),
-            attention_mask=mask.unsqueeze(1),
-            past_key_values=self.cache,
-            encoder_hidden_states=self.context,
-            encoder_attention_mask=self.context_mask,
-            use_cache=True,
-        )
-        return output.logits.float()
+    def _split(self, values: Tensor) -> Tensor:
+        """(spectra, n, width) as (spectra, heads, n, size)."""
+        return values.unflatten(2, (self.heads, -1)).transpose(1, 2)
 
-    def _prune(self, count: int) -> int:
-        """Forget nodes that no hypothesis descends from, make room for more; returns how many are left."""
-        spectra, used = len(self.mask), self.layers[0].used
-        alive = (self.mask[:, :, :used] == 0).any(1)
-        left = int(alive.sum(1).max())
+    def _attend_past(self, attention: Any, states: Tensor, number: int) -> Tensor:
+        count = states.shape[1]
+        query, *news = attention.c_attn(states).split(states.shape[2], dim=2)
+        stores = self.nodes[2 * number : 2 * number + 2]
+        for store, new in zip(stores, news, strict=True):
+            store[:, :, self.used - count : self.used] = self._split(new)
+        keys, values = (store[:, :, : self.used] for store in stores)
+        scores = self._split(query) @ keys.transpose(2, 3)
+        own = self.ancestors.unsqueeze(1).expand(-1, self.heads, -1, -1)
+        weights = (scores.gather(3, own).float() * attention.scaling).softmax(-1)
+        found = scores.zero_().scatter_(3, own, weights.to(scores.dtype)) @ values
+        return attention.c_proj(found.transpose(1, 2).flatten(2))
+
+    def _attend_context(self, attention: Any, states: Tensor, number: int) -> Tensor:
+        keys, values = self.context[2 * number : 2 * number + 2]
+        query = self._split(attention.q_attn(states))
+        found = F.scaled_dot_product_attention(query, keys, values, self.real, scale=attention.scaling)
+        return attention.c_proj(found.transpose(1, 2).flatten(2))
+
+    def _prune(self, count: int) -> None:
+        """Forget nodes that no hypothesis descends from, and make room for `count` more, a few times."""
+        spectra, heads, stored, size = self.nodes[0].shape
+        alive = torch.zeros(spectra, stored, dtype=torch.long, device=self.ancestors.device)
+        alive.scatter_(1, self.ancestors.flatten(1), 1)
+        left = int(alive.sum(1).max()) if stored else 0
+        order = alive.argsort(dim=1, descending=True, stable=True)[:, :left]
         capacity = left + max(_STEPS_BETWEEN_PRUNINGS * count, 16)
-        order = torch.zeros(spectra, capacity, dtype=torch.long, device=alive.device)
-        order[:, :left] = alive.to(torch.int8).argsort(dim=1, descending=True, stable=True)[:, :left]
-        stored = self.layers[0].stores[0].shape[1]
-        rows = (torch.arange(spectra, device=order.device).unsqueeze(1) * stored + order).flatten()
-        for layer in self.layers:
-            layer.rebuild(rows, capacity, left)
-        mask = torch.full(
-            (*self.mask.shape[:2], capacity), self.lowest, dtype=self.mask.dtype, device=order.device
-        )
-        kept = order[:, :left].unsqueeze(1).expand(-1, mask.shape[1], -1)
-        mask[:, :, :left] = self.mask.gather(2, kept)
-        self.mask = mask
-        return left
+        for place, values in enumerate(self.nodes):
+            self.nodes[place] = values.new_empty(spectra, heads, capacity, size)
+            kept = take(values.flatten(0, 1), order.repeat_interleave(heads, dim=0))
+            self.nodes[place][:, :, :left] = kept.unflatten(0, (spectra, heads))
+        places = (alive.cumsum(1) - 1).gather(1, self.ancestors.flatten(1))
+        self.ancestors, self.used = places.view_as(self.ancestors), left

@@ -13,17 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .decoding_tree import DecodingTree
+from .decoding_tree import DecodingTree, take
 from .hypotheses import Hypotheses, SearchOptions
 
 NOT_THERE = -1.0e9
 LogitsProcessor = Callable[[Tensor, Tensor], Tensor]
-
-
-def take(values: Tensor, places: Tensor) -> Tensor:
-    """values[i, places[i, j]] for `values` (spectra, n, ...) and `places` (spectra, m)."""
-    rows = torch.arange(len(values), device=values.device).unsqueeze(1) * values.shape[1] + places
-    return values.flatten(0, 1).index_select(0, rows.flatten()).unflatten(0, places.shape)
 
 
 class Beams:

@@ -81,6 +81,8 @@ class GenerationLike(Protocol):
     @property
     def substructures(self) -> Mapping[str, float]: ...  # noqa: D102
     @property
+    def substructure_probabilities(self) -> Mapping[str, float]: ...  # noqa: D102
+    @property
     def known_substructures(self) -> Mapping[str, bool]: ...  # noqa: D102
     @property
     def ranked_by(self) -> str: ...  # noqa: D102

@@ -113,7 +113,9 @@ def _bars(answer: GenerationLike, uid: str) -> Markup:
     if len(answer.molecules) < 2 or not answer.substructures:
         return Markup("")
     bars = [
-        ConsensusBar(name, share, known=answer.known_substructures.get(name))
+        ConsensusBar(
+            *(name, share, answer.substructure_probabilities.get(name), answer.known_substructures.get(name))
+        )
         for name, share in answer.substructures.items()
     ]
     return Markup(consensus_bars(bars, uid, f"Substructures of the {len(answer.molecules)} molecules"))

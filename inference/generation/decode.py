@@ -18,6 +18,7 @@ from ...tokenization.selfies_atoms import read_symbol
 from ..encode import device_of
 from ..retrieval.query import Query
 from .consensus import consensus
+from .consensus_calibration import ConsensusCalibration
 from .hypotheses import Hypotheses, SearchOptions
 from .mass_filter import MassLogitsProcessor
 from .mass_target import MassTarget
@@ -56,6 +57,7 @@ class Decoder:
         given: orders the molecules, unless the options ask for "mass" or "none".
         library, properties: further conditions, for a model that was trained with them.
         substructures: of the consensus; by default the bundled ones.
+        calibration: turns the consensus of substructures into probabilities.
 
     Raises:
         ValueError: the options ask for a re-ranker that is not given; an `OptionError`: for more symbols than the model
@@ -78,6 +80,7 @@ class Decoder:
         library: Condition | None = None,
         properties: Condition | None = None,
         substructures: Sequence[Substructure] | None = None,
+        calibration: ConsensusCalibration | None = None,
     ) -> None:
         self.model, self.processor, self.tokenizer, self.options = model, processor, tokenizer, options
         if library is not None and not model.config.library:
@@ -86,6 +89,7 @@ class Decoder:
         self.substructures = load_substructures() if substructures is None else tuple(substructures)
         fixed = options.rerank in ("mass", "none") or given is None
         self.order: Reranker = reranker(options.rerank) if fixed or given is None else given
+        self.calibration = calibration
         self.needs_precursor = _refuses_unknown_precursor(processor)
         atoms = [read_symbol(token).atom for token in tokenizer.get_vocab()]
         self.elements = frozenset({"H", *(atom.element for atom in atoms if atom is not None)})
@@ -189,6 +193,9 @@ class Decoder:
         agreed = consensus([molecule.smiles for molecule in answer.molecules], self.substructures)
         names = [substructure.name for substructure in self.substructures]
         answer.substructures = dict(zip(names, agreed.scores.tolist(), strict=True))
+        if self.calibration is not None and len(answer.molecules) > 1:
+            chances = zip(names, self.calibration.probabilities(agreed).tolist(), strict=True)
+            answer.substructure_probabilities = {name: one for name, one in chances if not math.isnan(one)}
         for molecule, value in zip(answer.molecules, agreed.agreement().tolist(), strict=True):
             molecule.consensus = None if math.isnan(value) else value
         if answer.spectrum is not None and answer.spectrum.smiles:

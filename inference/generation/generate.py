@@ -15,6 +15,7 @@ from ..encode import runtime
 from ..inputs import as_spectrum, why
 from ..retrieval.precursor import Reading, polarity, read_precursor
 from ..retrieval.query import Query, Search
+from .consensus_calibration import ConsensusCalibration
 from .decode import Decoder, Plan
 from .formulas import FormulaLimitError
 from .mass_target import MassTarget
@@ -36,6 +37,7 @@ def generate(
     library: Any = None,
     properties: Any = None,
     substructures: Sequence[Substructure] | None = None,
+    calibration: ConsensusCalibration | None = None,
     batch_size: int = 8,
     block: int | None = None,
 ) -> Iterator[Generation]:
@@ -51,6 +53,7 @@ def generate(
         library: nearest library matches as a condition, for a model that was trained with them.
         properties: predicted properties as a condition, for a model that was trained with them.
         substructures: of the consensus; by default the bundled ones.
+        calibration: turns the consensus of substructures into probabilities; `ConsensusCalibration.load` finds it.
         batch_size: spectra per search.
         block: spectra read ahead, so that those of similar length share a batch; by default four batches.
 
@@ -61,7 +64,9 @@ def generate(
         ValueError: the options ask for a re-ranker that is not given, or for more than the model can write.
     """
     options = options or GenerateOptions()
-    decoder = Decoder(model, processor, tokenizer, options, reranker, library, properties, substructures)
+    decoder = Decoder(
+        model, processor, tokenizer, options, reranker, library, properties, substructures, calibration
+    )
     seconds, count, stream = 0.0, 0, iter(spectra)
     logger.info(
         "generating by %s, %d wide, at most %d molecules each, ordered by %s, %s",

@@ -137,6 +137,7 @@ class Generation:
         n_generated, n_valid, n_distinct: sequences the search ended with; of these, valid molecules; of these, distinct.
         n_held_back: distinct molecules that are not listed, because their mass does not fit or there are more than `n`.
         substructures: share of the listed molecules that have each substructure, 0 to 1, by its name.
+        substructure_probabilities: the chance that the true molecule has them, where the checkpoint is calibrated.
         known_substructures: whether the structure that the file states has them; empty if it states none.
         ranked_by: "learned", "mass" or "none"; "" without molecules.
         spectrum: the record itself, None if unreadable.
@@ -157,6 +158,7 @@ class Generation:
     n_distinct: int = 0
     n_held_back: int = 0
     substructures: Mapping[str, float] = field(default_factory=dict)
+    substructure_probabilities: Mapping[str, float] = field(default_factory=dict)
     known_substructures: Mapping[str, bool] = field(default_factory=dict)
     ranked_by: str = ""
     path: str | None = None

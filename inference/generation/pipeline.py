@@ -8,6 +8,7 @@ from typing import Any
 
 from ..loading import Loaded, load_retrieval
 from ..pipeline_base import SpectrumPipeline
+from .consensus_calibration import ConsensusCalibration
 from .decode import Decoder
 from .generate import answer_batch, plan
 from .library_condition import LibraryCondition
@@ -53,6 +54,7 @@ class MoleculeGenerationPipeline(SpectrumPipeline):
         elif isinstance(library, str | Path):
             library = LibraryCondition.load(library, loaded)
         self.library = library
+        self.calibration = ConsensusCalibration.load(self.model.name_or_path)
 
     def _sanitize_parameters(
         self, **parameters: Any
@@ -66,7 +68,13 @@ class MoleculeGenerationPipeline(SpectrumPipeline):
 
     def _decoder(self, parameters: dict[str, Any]) -> Decoder:
         parts = (self.model, self.feature_extractor, self.tokenizer, GenerateOptions(**parameters))
-        return Decoder(*parts, self.reranker, self.library, substructures=self.substructures)
+        return Decoder(
+            *parts,
+            self.reranker,
+            self.library,
+            substructures=self.substructures,
+            calibration=self.calibration,
+        )
 
     def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
         """The answer to fill, and what may be generated for it."""

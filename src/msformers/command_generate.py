@@ -22,6 +22,7 @@ from .command_support import (
     table_line,
     with_progress,
 )
+from .inference.generation.consensus_calibration import ConsensusCalibration
 from .inference.generation.generate import generate
 from .inference.generation.library_condition import LibraryCondition
 from .inference.generation.options import RECORD, STATUSES, GenerateOptions, Generation
@@ -68,6 +69,7 @@ def run(arguments: argparse.Namespace) -> None:
     set_threads(arguments)
     checkpoint = resolve_checkpoint(arguments.model)
     loaded = load_generator(checkpoint, arguments.device, arguments.dtype)
+    calibration = ConsensusCalibration.load(checkpoint)
     order = reranker(options.rerank, _reranking(arguments), options.ppm)
     spectra: Iterator[Spectrum | Problem] = iter(read(files))
     if arguments.resume and output is not None:
@@ -83,11 +85,12 @@ def run(arguments: argparse.Namespace) -> None:
         reranker=order,
         library=_library(arguments, checkpoint, loaded),
         substructures=substructures,
+        calibration=calibration,
         batch_size=arguments.batch_size,
     )
     answers = counted(with_progress(answers, arguments, "spectra"), counts)
     if output is not None and output.suffix.lower() == ".html":
-        run_info = _run_info(arguments, files, options, order.name)
+        run_info = _run_info(arguments, files, options, order.name, calibration)
         write_generation_report(answers, output, run_info, problems=problems)
     else:
         _write(answers, output, arguments.resume)
@@ -175,7 +178,11 @@ def _reranking(arguments: argparse.Namespace) -> Loaded | None:
 
 
 def _run_info(
-    arguments: argparse.Namespace, files: list[Path], options: GenerateOptions, order: str
+    arguments: argparse.Namespace,
+    files: list[Path],
+    options: GenerateOptions,
+    order: str,
+    calibration: ConsensusCalibration | None,
 ) -> RunInfo:
     draws = f", temperature {options.temperature:g}, top-p {options.top_p:g}, seed {options.seed}"
     limit = f"within {options.ppm:g} ppm of the precursor" if options.mass_filter else "not restricted"
@@ -190,6 +197,7 @@ def _run_info(
             "adduct where none is stated": options.adducts,
             "molecules per spectrum": f"at most {options.n}",
             "ordered by": order,
+            **({"substructures calibrated for": calibration.kind} if calibration else {}),
         },
     )
 

@@ -52,6 +52,7 @@ class Answer:
     substructures: Mapping[str, float] = field(
         default_factory=lambda: {"amide": 1.0, "phenol": 0.5, "ester": 0.0}
     )
+    substructure_probabilities: Mapping[str, float] = field(default_factory=dict)
     known_substructures: Mapping[str, bool] = field(default_factory=dict)
     ranked_by: str = "learned"
     path: str | None = "/data/run.mgf"
@@ -66,7 +67,7 @@ class Answer:
 def unreadable(index: int = 1, native_id: str = "scan=2") -> Answer:
     reason = "PEPMASS 'abc' is not a number"
     empty = Answer(
-        index, native_id, "unreadable", reason, None, None, None, None, False, [], 0, 0, 0, 0, {}, {}, ""
+        index, native_id, "unreadable", reason, None, None, None, None, False, [], 0, 0, 0, 0, {}, {}, {}, ""
     )
     empty.spectrum, empty.line = None, 12
     return empty

@@ -104,6 +104,12 @@ def test_the_known_structure_is_marked(
     )
 
 
+def test_calibrated_probabilities_are_marked(tmp_path: Path) -> None:
+    text, _ = report(tmp_path, Answer(substructure_probabilities={"amide": 0.7}))
+    plain, _ = report(tmp_path, Answer())
+    assert "calibrated probability" in text and "calibrated probability" not in plain
+
+
 def test_one_molecule_has_no_bars_and_no_shades(tmp_path: Path) -> None:
     _, page = report(tmp_path, Answer(molecules=[replace(CAFFEINE, consensus=None)]))
     assert page.classed("consensus") == [] and len(page.classed("agreement")) == 1

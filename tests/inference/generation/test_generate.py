@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from msformers.inference.generation.consensus_calibration import ConsensusCalibration, SubstructureCalibration
 from msformers.inference.generation.decode import Decoder
 from msformers.inference.generation.generate import generate
 from msformers.inference.generation.options import STATUSES, GenerateOptions, Generation
@@ -57,7 +58,11 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def run(loaded: Loaded, spectra: Sequence[Any], *, batch_size: int = 8, **options: Any) -> list[Generation]:
-    extra = {name: options.pop(name) for name in ("reranker", "properties", "block") if name in options}
+    extra = {
+        name: options.pop(name)
+        for name in ("reranker", "properties", "calibration", "block")
+        if name in options
+    }
     made = GenerateOptions(**options)
     parts = (loaded.model, loaded.processor, loaded.tokenizer, made)
     return list(generate(spectra, *parts, batch_size=batch_size, **extra))
@@ -120,6 +125,13 @@ def test_molecules_are_distinct_valid_of_the_right_mass_and_counted(loaded: Load
     assert first.consensus is not None and 0.0 <= first.consensus <= 1.0
     shades = answer.atom_agreement()
     assert [len(values) for values in shades] == [3, 3] and all(((v >= 0) & (v <= 1)).all() for v in shades)
+
+
+def test_a_calibration_turns_the_consensus_into_probabilities(loaded: Loaded, scripted: Any) -> None:
+    scripted(ETHANOL, ETHER)
+    table = SubstructureCalibration("alcohol", "[OX2H]", [0.0, 1.0], [0.2, 0.8], 10, 20)
+    (answer,) = run(loaded, [spectrum()], calibration=ConsensusCalibration((table,), "by hand"))
+    assert answer.substructure_probabilities == {"hydroxyl": pytest.approx(0.5)}
 
 
 def test_a_single_molecule_has_nothing_to_agree_with(loaded: Loaded, scripted: Any) -> None:

@@ -230,6 +230,12 @@ def parser() -> argparse.ArgumentParser:
     add("--beams", type=int, default=100)
     add("--strategy", choices=("beam", "sample", "diverse"), default="beam")
     add("--no-mass-filter", action="store_true", help="do not hold growing molecules to the mass")
+    add(
+        "--ppm",
+        type=float,
+        default=10.0,
+        help="tolerance of the mass filter; unit-resolution precursors are often off by more",
+    )
     add("--count", type=int, default=100, help="molecules per spectrum at most")
     add("--batch-size", type=int, default=4, help="spectra generated at a time")
     add("--device", default="auto")

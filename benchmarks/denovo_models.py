@@ -89,7 +89,7 @@ class GeneratedMethods:
         """What tells the runs of one method apart in the names of their folders."""
         if method == "ranked-same-mass":
             return Path(self.args.reranker or "").name
-        free = "-free" if self.args.no_mass_filter else ""
+        free = "-free" if self.args.no_mass_filter else f"-{self.args.ppm:g}ppm"
         return f"{Path(self.args.model or '').name}-{self.args.strategy}-{self.args.beams}{free}"
 
     def made_from(self, method: str) -> dict[str, Any]:
@@ -98,7 +98,7 @@ class GeneratedMethods:
             return {"weights": weights_sha256(self.retrieval.model)}
         made = {"weights": weights_sha256(self.generator.model), "library": str(self.args.library)}
         return made | {
-            name: getattr(self.args, name) for name in ("beams", "strategy", "no_mass_filter", "seed")
+            name: getattr(self.args, name) for name in ("beams", "strategy", "no_mass_filter", "ppm", "seed")
         }
 
     def generated(self, spectra: Sequence[Spectrum], with_spectrum: bool) -> Iterator[Proposals]:
@@ -110,6 +110,7 @@ class GeneratedMethods:
             strategy=args.strategy,
             seed=args.seed,
             mass_filter=not args.no_mass_filter,
+            ppm=args.ppm,
             rerank="none",
         )
         library = None
@@ -165,7 +166,9 @@ class GeneratedMethods:
             scored = self._scored(spectra, molecules, folder)
             weight = _fitted(molecules, scored, truth, self.args)
             name = f"{method}, learned {weight:g}"
-            ranked[name] = LearnedOrder(self.retrieval, weight).order(_copies(molecules), scored)
+            ranked[name] = LearnedOrder(self.retrieval, weight, self.args.ppm).order(
+                _copies(molecules), scored
+            )
         return {
             name: [
                 replace(p, smiles=[m.smiles for m in row], scores=[m.score for m in row])

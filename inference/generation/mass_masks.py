@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from ...tokenization.selfies_atoms import AtomKind, Role, Symbol, read_symbol
 from ...tokenization.selfies_grammar import NEVER, Derivation, Pending
-from .mass_nodes import HEAVY, VALENCES, Node
+from .mass_nodes import HEAVY, PLACES, Node
+from .mass_slack import new_slack, slack_of
 
-_PLACES = {name: place for place, name in enumerate(HEAVY)}
 _BASE = 16
-_HYPERVALENT = frozenset({"P", "S", "Se", "Cl", "Br", "I"})
 
 
 class _Choice(NamedTuple):
@@ -61,8 +60,8 @@ class MaskMaker:
                 continue
             if symbol.digit or symbol.text == "[C]":
                 self._digits[symbol.digit] |= 1 << place
-            if symbol.atom is not None and symbol.atom.element in _PLACES:
-                key = (_PLACES[symbol.atom.element], symbol.atom, symbol.order)
+            if symbol.atom is not None and symbol.atom.element in PLACES:
+                key = (PLACES[symbol.atom.element], symbol.atom, symbol.order)
                 grouped[key] = grouped.get(key, 0) | 1 << place
             elif symbol.role in (Role.BRANCH, Role.RING):
                 jump = (symbol.role, symbol.order, symbol.digits)
@@ -122,14 +121,14 @@ class MaskMaker:
                 hydrogens += parent.hydrogens[after] - parent.hydrogens[load]
                 unpaired += parent.radicals[after] - parent.radicals[load]
                 if before.own:
-                    slack += _slack(state, state.atom, before.own, order)
+                    slack += slack_of(state, state.atom, before.own, order)
                     open_ += parent.radicals[after]
             hydrogens += kind.hydrogens[bonds]
             unpaired += kind.radicals[bonds]
             room = before.room
             if left and not last:
                 room += left
-                slack += _new_slack(kind, bonds, left)
+                slack += new_slack(kind, bonds, left)
                 open_ += kind.radicals[bonds]
             charge = state.charge + kind.charge
             if _reachable(child, charge, hydrogens, room, slack, unpaired - open_, symbols - 1):
@@ -234,7 +233,7 @@ def _closing(
     room, slack, open_ = before.room, before.slack, before.unpaired
     if (left and rest) or before.own:
         room += left if rest else 0
-        slack += _slack(state, state.atom, before.own + (left if rest else 0), order)
+        slack += slack_of(state, state.atom, before.own + (left if rest else 0), order)
         kind = state.atoms[state.atom]
         open_ += kind.radicals[state.loads[state.atom] + order]
     fits: dict[tuple[int, int], bool] = {}
@@ -270,41 +269,6 @@ def _open(state: Derivation) -> _Open:
         if frame.atom == state.atom:
             own += frame.valence
         else:
-            slack += _slack(state, frame.atom, frame.valence, 0)
+            slack += slack_of(state, frame.atom, frame.valence, 0)
             unpaired += state.atoms[frame.atom].radicals[state.loads[frame.atom]]
     return _Open(room, slack, unpaired, own)
-
-
-def _slack(state: Derivation, atom: int, room: int, order: int) -> int:
-    """Excess that further bonds of an open atom can take away again, after one more bond of an order (0: none)."""
-    kind = state.atoms[atom]
-    if kind.explicit is not None:
-        return _stated(kind, state.loads[atom] + order, room)
-    if kind.capacity <= VALENCES[_PLACES[kind.element]]:
-        return 0
-    bonds = (
-        state.parents.count(atom) + (state.parents[atom] >= 0) + sum(atom in ring[:2] for ring in state.rings)
-    )
-    load = state.loads[atom] + order
-    return _hypervalent(kind, load, load - bonds - (order > 0))
-
-
-def _new_slack(kind: AtomKind, order: int, left: int) -> int:
-    if kind.explicit is not None:
-        return _stated(kind, order, left)
-    return _hypervalent(kind, order, max(order - 1, 0)) if order > 1 else 0
-
-
-def _stated(kind: AtomKind, load: int, room: int) -> int:
-    """Of an atom with stated hydrogens: each bond it still needs brings no hydrogen loss of its own."""
-    return room if kind.element in _HYPERVALENT else min(room, kind.radicals[load])
-
-
-def _hypervalent(kind: AtomKind, load: int, doubled: int) -> int:
-    """Excess that an S, P or I gives back when its valence rises: that of its double bonds (as in sulfones)."""
-    usual = VALENCES[_PLACES[kind.element]]
-    if kind.capacity <= usual:
-        return 0
-    raised = max(0, (load - usual + 1) // 2)
-    steps = (kind.capacity - usual) // 2
-    return 2 * max(0, min(doubled, steps) - raised)

@@ -14,6 +14,8 @@ Ints = npt.NDArray[np.int64]
 
 HEAVY = tuple(name for name in formula_elements() if name != "H")
 """Elements of a skeleton, in the order of the columns of a node."""
+PLACES = {name: place for place, name in enumerate(HEAVY)}
+"""Where an element is in `HEAVY`."""
 VALENCES = tuple(formula_valences()[name] for name in HEAVY)
 """Their usual valences."""
 

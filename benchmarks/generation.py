@@ -63,8 +63,8 @@ class LikelyEnds:
         """Processed scores (rows, vocabulary)."""
         scores = scores.clone()
         scores[:, [0, 1, 3, 4]] = -torch.inf
-        scores[:, 2] += (input_ids.shape[1] - EXPECTED_LENGTH)
-        return scores
+        scores[:, 2] += 3.0 * (input_ids.shape[1] - EXPECTED_LENGTH)
+        return scores.log_softmax(-1)
 
 
 class Sides:

@@ -136,7 +136,11 @@ class Decoder:
         told = _told(self.model.config, spectra, queries)
         for condition in self.conditions:
             told |= condition(shown)
-        inputs |= {name: values.to(device) for name, values in told.items()}
+        # Apple's MPS has no float64
+        lesser = {torch.float64: torch.float32} if device.type == "mps" else {}
+        inputs |= {
+            name: values.to(device, lesser.get(values.dtype, values.dtype)) for name, values in told.items()
+        }
         context, mask = self.model.get_context(**inputs)
         within = MassLogitsProcessor(
             self.tokenizer.get_vocab(), targets, self.options.beams, max_length=self.max_length

@@ -40,7 +40,8 @@ examples:
   msformers annotate demo --candidates demo
   msformers annotate run.mgf --candidates my_molecules.smi -o report.html
   msformers annotate run.mzML.gz --candidates bank -o hits.jsonl --resume
-  msformers annotate neg.msp --candidates drugs.sdf --adduct common --ppm 5 --top-k 20 -o hits.parquet"""
+  msformers annotate neg.msp --candidates drugs.sdf --adduct common --ppm 5 --top-k 20 -o hits.parquet
+  msformers annotate run.mgf -o report.html"""
 GENERATE = """Propose structures for every spectrum of a file, from the spectrum alone; every record of the input gets a row.
 
 A molecule is written symbol by symbol, within the mass that precursor and adduct allow. Repeated and invalid ones are

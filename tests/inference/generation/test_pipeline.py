@@ -72,6 +72,18 @@ def test_options_of_generation_at_the_call(write: Any) -> None:
         write(CAFFEINE, n=50)
 
 
+def test_the_default_model_is_that_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def made(task: str, model: str, **_: Any) -> None:
+        asked.append(f"{task} {Path(model).name}")
+
+    monkeypatch.setattr("transformers.pipeline", made)
+    msformers.pipeline("molecule-generation")
+    msformers.pipeline("molecule-retrieval")
+    assert asked == ["molecule-generation denovo-small", "molecule-retrieval specbridge-small"]
+
+
 def test_a_reranker_orders_what_the_pipeline_generates(tiny_denovo: Path, tiny_specbridge: Path) -> None:
     made = msformers.pipeline(
         *("molecule-generation", str(tiny_denovo)), device="cpu", reranker=tiny_specbridge, n=3, beams=8,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .publish_plan import Item, Plan, PublishError, RepoType, plan_push
-from .publish_rules import ADAPTER, CARD, HUB_ID
+from .publish_rules import ADAPTER, CARD, HUB_ID, TOKEN
 
 logger = logging.getLogger(__name__)
 MAIN = "main"
@@ -81,6 +82,9 @@ class _Push:
         self.secret = (token or get_token() or "").strip()
         if not self.secret:
             raise PublishError("no token for the Hub; log in with `hf auth login`, or set HF_TOKEN")
+        if not re.fullmatch(r"[!-~]+", self.secret):
+            # the clients would put it into their error
+            raise PublishError("the token holds characters that no token has; log in with `hf auth login`")
         self.api = HfApi(token=self.secret, library_name="msformers")
         self.where: dict[str, Any] = {"repo_id": repo_id, "repo_type": plan.repo_type}
 
@@ -194,8 +198,9 @@ class _Push:
             403: f"the token may not write to {self.repo_id}; take one with write access; {again}",
             412: f"someone else pushed to {self.branch} at the same time, nothing of theirs was overwritten; {again}",
         }
-        lines = [line.strip() for line in str(error).replace(self.secret, "***").splitlines() if line.strip()]
-        said = " ".join(lines) or type(error).__name__
+        said = (
+            " ".join(TOKEN.sub("***", str(error).replace(self.secret, "***")).split()) or type(error).__name__
+        )
         return f"{self.repo_id}: {known.get(status or 0, again)} ({said})"
 
 

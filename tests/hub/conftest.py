@@ -12,12 +12,11 @@ import datasets.config
 import huggingface_hub
 import huggingface_hub.hf_api
 import pytest
+import transformers.utils.hub
 from hub.folders import save_encoder
 from hub.server import HubServer
 from hub.store import ALICE
 from huggingface_hub import HfFileSystem, constants
-
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def environment(url: str, home: Path, **more: str) -> dict[str, str]:
@@ -48,6 +47,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
         for name, value in settings.items():
             monkeypatch.setattr(constants, name, value)
         monkeypatch.setattr(huggingface_hub.hf_api.api, "endpoint", server.url)
+        monkeypatch.setattr(transformers.utils.hub, "_hf_api", None, raising=False)
         monkeypatch.setattr(datasets.config, "HF_ENDPOINT", server.url)
         monkeypatch.setattr(
             datasets.config,
@@ -63,7 +63,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
 
 
 @pytest.fixture
-def python(hub: HubServer, tmp_path: Path) -> Run:
+def python(hub: HubServer, tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run Python code, or a module's command line, in a process of its own as Alice, `more` in its environment."""
 
     def run(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:

@@ -73,6 +73,10 @@ class HubServer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Answer nobody any more; may be called twice."""
         self._http.shutdown()
         self._http.server_close()
 

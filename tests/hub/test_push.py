@@ -152,22 +152,44 @@ def test_no_token_in_logs_output_or_errors(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    caplog.set_level(logging.DEBUG)
-    for name in list(logging.root.manager.loggerDict):
+    """Every logger at DEBUG, the command and the function; good, wrong, foreign and malformed tokens."""
+    for name in ("", *logging.root.manager.loggerDict):
         monkeypatch.setattr(logging.getLogger(name), "propagate", True)
-        monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
         monkeypatch.setattr(logging.getLogger(name), "disabled", False)
+        caplog.set_level(logging.DEBUG, name)
     monkeypatch.setenv("HF_TOKEN", token)
+    said = []
+    for push in (push_by_command, push_by_function):
+        try:
+            push(encoder, token)
+        except PublishError as error:
+            assert error.__suppress_context__ or error.__context__ is None
+            said.append(f"{error} {error.args}")
+    assert bool(said) == (token != ALICE)
+    said += [f"{record.getMessage()} {record.args}" for record in caplog.records]
+    said += capfd.readouterr()
+    if token in (ALICE, STRANGER, BOB):
+        assert any("/api/repos/create" in line for line in said)
+    assert not [line for line in said if token[:12] in line]
+
+
+def push_by_command(folder: Path, token: str) -> None:
     parser = argparse.ArgumentParser()
     command_push.add_push(parser)
-    text = ""
-    try:
-        command_push.run(parser.parse_args([str(encoder), "alice/encoder"]))
-    except PublishError as error:
-        text = f"{error} {error.args} {error.__cause__}"
-        assert error.__suppress_context__
-    captured = capfd.readouterr()
-    said = [captured.out, captured.err, text, *(f"{r.getMessage()} {r.args}" for r in caplog.records)]
-    assert any("POST" in line for line in said) or not token.isascii() or "\n" in token
-    assert not [line for line in said if token[:12] in line]
-    assert bool(text) == (token != ALICE)
+    command_push.run(parser.parse_args([str(folder), "alice/encoder"]))
+
+
+def push_by_function(folder: Path, token: str) -> None:
+    push_to_hub(folder, "alice/encoder", token=token)
+
+
+def test_an_error_that_quotes_the_token_is_told_without(
+    hub: HubServer, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(api: HfApi, **options: Any) -> None:
+        raise ValueError(f"bad header {api.token}, and {STRANGER}")
+
+    monkeypatch.setattr(HfApi, "create_repo", fail)
+    with pytest.raises(PublishError) as failed:
+        push_to_hub(encoder, "alice/encoder")
+    assert "bad header ***, and ***" in str(failed.value)

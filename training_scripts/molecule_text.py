@@ -164,6 +164,7 @@ def tokenized(
         longest,
     )
     order = np.random.default_rng(seed).permutation(len(fits))
-    held_out, train = np.sort(fits[order[:eval_size]]), np.sort(fits[order[eval_size:]])
+    # the held-out ones stay shuffled: the first few hundred are then a fair sample
+    held_out, train = fits[order[:eval_size]], np.sort(fits[order[eval_size:]])
     parts = [TokenizedMolecules([ids[i] for i in rows], rows) for rows in (train, held_out)]
     return parts[0], parts[1]

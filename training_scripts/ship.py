@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from recipe import start_logging
 from safetensors.torch import load_file, save_file
 
+logger = logging.getLogger("msformers.training")
 BESIDE = ("preprocessor_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
@@ -70,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="folder below hub_cards")
     parser.add_argument("--keep", nargs="*", default=["terms", "log_odds"], help="weights that stay float32")
     args = parser.parse_args(argv)
-    print(f"{args.folder}: {ship(args.run, args.folder, args.keep) / 1e6:.1f} MB")  # noqa: T201
+    start_logging()
+    logger.info("%s: %.1f MB", args.folder, ship(args.run, args.folder, args.keep) / 1e6)
 
 
 if __name__ == "__main__":

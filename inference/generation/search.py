@@ -47,7 +47,7 @@ def beam_search(
     logits_processor: LogitsProcessor | None = None,
     prompt: Tensor | None = None,
 ) -> Hypotheses:
-    """The sequences and scores of transformers' beam search, several times faster.
+    """The sequences and scores of transformers' beam search, in less time (benchmarks/generation.py).
 
     Args:
         decoder: with cross-attention, such as `SelfiesGpt2LMHeadModel`, in evaluation mode.

@@ -118,12 +118,18 @@ class _Push:
         config = json.loads((self.plan.folder / ADAPTER).read_text(encoding="utf-8"))
         base, revision = config["base_model_name_or_path"], config["revision"]
         try:
-            self.api.model_info(base, revision=revision)
+            named, current = (self.api.model_info(base, revision=name).sha for name in (revision, None))
         except (RepositoryNotFoundError, RevisionNotFoundError):
             raise PublishError(
                 f"{self.plan.folder / ADAPTER}: base {base!r} at revision {revision!r} is not on the Hub; push the base "
                 "first, or correct base_model_name_or_path and revision"
             ) from None
+        if named != current:
+            logger.warning(
+                "%s has moved on since %r, and AutoModel.from_pretrained(adapter) takes its newest state; say in the card to "
+                "load it with from_pretrained(%r, revision=%r) and load_adapter(%r)",
+                *(base, revision, base, revision, self.repo_id),
+            )
 
     def _open(self, private: bool) -> None:
         """Repository and branch, made where they are missing."""

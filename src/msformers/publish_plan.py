@@ -25,7 +25,9 @@ from .publish_rules import (
 Kind = Literal["model", "adapter", "processor", "bank", "dataset"]
 RepoType = Literal["model", "dataset"]
 PROCESSORS = ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json", "tokenizer.json")
-SKIPPED = frozenset({".git", ".cache", ".huggingface", "__pycache__", ".ipynb_checkpoints", ".DS_Store"})
+SKIPPED = frozenset(
+    {".git", ".cache", ".huggingface", "__pycache__", ".gitignore", ".ipynb_checkpoints", ".DS_Store"}
+)
 # what the Hub keeps outside git: these endings (its default .gitattributes), anything large, anything that is not text
 LFS_SUFFIXES = frozenset({TENSORS, ".parquet", ".arrow", ".bin", ".zip", ".gz", ".zst"})
 LFS_BYTES = 10 << 20

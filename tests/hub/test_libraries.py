@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import datasets
 import pytest
 import torch
-from hub.folders import CARD, SPECTRUM, embed, save_adapter
+from hub.folders import CARD, SPECTRUM, embed, save_adapter, save_encoder
 from hub.server import HubServer
 from huggingface_hub import HfApi, ModelCard
 from transformers import AutoFeatureExtractor, AutoModel, AutoTokenizer, pipeline
@@ -58,6 +59,50 @@ def test_push_to_hub_of_an_adapter(hub: HubServer, encoder: Path, tmp_path: Path
     by_auto = AutoModel.from_pretrained("alice/adapter")
     for loaded in (by_peft, by_auto):
         assert torch.equal(embed(loaded, extractor), embed(adapted, extractor))
+
+
+def test_an_adapter_is_loaded_on_the_revision_it_names(
+    hub: HubServer,
+    encoder: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The base moves on after v1. peft reads the revision; transformers' own Auto classes (5.23) take main instead."""
+    from peft import AutoPeftModel
+
+    monkeypatch.setattr(logging.getLogger("msformers"), "propagate", True)
+
+    push_to_hub(encoder, "alice/encoder")
+    HfApi().create_tag("alice/encoder", tag="v1")
+    folder, adapted = save_adapter("alice/encoder", tmp_path / "adapter", "v1")
+    push_to_hub(folder, "alice/adapter")
+    push_to_hub(save_encoder(tmp_path / "next", seed=5), "alice/encoder")
+    extractor = AutoFeatureExtractor.from_pretrained("alice/encoder")
+    loaded = AutoPeftModel.from_pretrained("alice/adapter", import_allowlist=["msformers"])
+    assert torch.equal(embed(loaded, extractor), embed(adapted, extractor))
+    base = AutoModel.from_pretrained("alice/encoder", revision="v1")
+    base.load_adapter("alice/adapter")
+    assert torch.equal(embed(base, extractor), embed(adapted, extractor))
+    push_to_hub(folder, "alice/adapter")
+    (warning,) = [
+        record.getMessage()
+        for record in caplog.records
+        if record.name == "msformers.publish" and record.levelname == "WARNING"
+    ]
+    assert "alice/encoder has moved on since 'v1'" in warning
+
+
+def test_a_folder_of_processors_alone(hub: HubServer, tiny_specbridge: Path, tmp_path: Path) -> None:
+    extractor, tokenizer = (
+        auto.from_pretrained(tiny_specbridge) for auto in (AutoFeatureExtractor, AutoTokenizer)
+    )
+    for part in (extractor, tokenizer):
+        part.save_pretrained(tmp_path / "parts")
+    (tmp_path / "parts/README.md").write_text(CARD)
+    assert push_to_hub(tmp_path / "parts", "alice/parts").plan.kind == "processor"
+    assert AutoTokenizer.from_pretrained("alice/parts")("CCO").input_ids == tokenizer("CCO").input_ids
+    assert AutoFeatureExtractor.from_pretrained("alice/parts").to_dict() == extractor.to_dict()
 
 
 def test_pipeline_from_a_hub_id_at_a_tag(hub: HubServer, encoder: Path) -> None:

@@ -195,7 +195,7 @@ def test_all_splits_of_a_hub_dataset_are_streamed(tmp_path: Path, monkeypatch: p
     assert asked == [("owner/molecules", True)]
     assert (summary["read"], summary["converted"]) == (7, 7)
     assert shards(tmp_path / "out")["inchikey14"].to_pylist() == [block(text) for text in GOOD]
-    with pytest.raises(ValueError, match="no column .structure. among SMILES, inchikey"):
+    with pytest.raises(ValueError, match=r"no column .structure. among SMILES, inchikey"):
         convert("owner/molecules", tmp_path / "other", "--smiles-column", "structure")
 
 

@@ -15,7 +15,9 @@ import pytest
 from house import FOLDERS, ROOT, imports, package_files, setup_cfg
 
 NEVER_INSTALLED = {"__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
-BUNDLED_LIMIT = 150 * 10**6  # PyPI takes 100 MB unasked; with denovo-small more must be asked for, or the Hub used alone
+BUNDLED_LIMIT = (
+    150 * 10**6
+)  # PyPI takes 100 MB unasked; with denovo-small more must be asked for, or the Hub used alone
 TEXT_SUFFIXES = {
     ".py",
     ".md",

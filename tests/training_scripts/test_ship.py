@@ -30,7 +30,9 @@ def test_weights_are_stored_in_half_and_loaded_in_single_precision(run, tmp_path
     assert size == sum(path.stat().st_size for path in (tmp_path / "card").iterdir())
     names = {path.name for path in (tmp_path / "card").iterdir()}
     assert {"README.md", "model.safetensors", "config.json", "tokenizer.json", "training_log.csv"} <= names
-    assert {tensor.dtype for tensor in load_file(tmp_path / "card" / "model.safetensors").values()} == {torch.float16}
+    assert {tensor.dtype for tensor in load_file(tmp_path / "card" / "model.safetensors").values()} == {
+        torch.float16
+    }
     before, after = AutoModel.from_pretrained(run / "model"), AutoModel.from_pretrained(tmp_path / "card")
     assert after.dtype == torch.float32
     for key, value in before.state_dict().items():

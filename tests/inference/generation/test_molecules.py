@@ -22,9 +22,7 @@ def query(precursor_mz: float, adduct: str | None = "[M+H]+", policy: str = "com
 
 
 def test_one_molecule_per_block_with_its_best_score_and_the_rest_counted() -> None:
-    found = collect_molecules(
-        [METHYLAMINE, ETHANOL, NO_MOLECULE, ETHANOL_AGAIN], [-2.0, -0.9, -0.1, -0.3]
-    )
+    found = collect_molecules([METHYLAMINE, ETHANOL, NO_MOLECULE, ETHANOL_AGAIN], [-2.0, -0.9, -0.1, -0.3])
     assert [(m.rank, m.smiles, m.selfies) for m in found.molecules] == [
         (1, "CCO", ETHANOL_AGAIN),
         (2, "CN", METHYLAMINE),

@@ -185,7 +185,7 @@ class SpectrumCollator:
         self.library_share = data.get("library_share", 0.5)
         self.simulated_share = data.get("simulated_share", 0.0)
         self.fingerprints: Tensor | None = None
-        if sources.model.config.encoder_fingerprint:
+        if sources.model.config.encoder_fingerprint and self.simulated_share < 1.0:
             self.fingerprints = predicted_fingerprints(sources.model, sources.extractor, table)
 
     def items(self) -> list[dict[str, Any]]:
@@ -198,9 +198,11 @@ class SpectrumCollator:
 
     def _predictions(self, rows: Sequence[int], drawn: Sequence[np.random.Generator]) -> dict[str, Tensor]:
         """Fingerprint, and the library match it finds."""
-        if self.fingerprints is None or self.sources.noise is None:
+        if self.sources.noise is None:
             return {}
-        found = self.fingerprints[list(rows)]
+        found = torch.zeros(len(rows), self.sources.size)
+        if self.fingerprints is not None:
+            found = self.fingerprints[list(rows)]
         for place, (row, rng) in enumerate(zip(rows, drawn, strict=True)):
             if rng.random() < self.simulated_share:
                 bits = morgan_bits([self.table.rows["smiles_2d"][row]], self.sources.size)[0]

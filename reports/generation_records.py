@@ -79,6 +79,8 @@ class GenerationLike(Protocol):
     @property
     def n_held_back(self) -> int: ...  # noqa: D102
     @property
+    def n_compared(self) -> int: ...  # noqa: D102
+    @property
     def substructures(self) -> Mapping[str, float]: ...  # noqa: D102
     @property
     def substructure_probabilities(self) -> Mapping[str, float]: ...  # noqa: D102
@@ -115,8 +117,10 @@ class GenerationRecord:
         source: the search that found it.
         ranked_by: "learned", "mass" or "none".
         mass_filter: whether masses were restricted while the molecules grew.
-        substructures: those that at least half of the molecules have, with their share, such as "phenol 0.93; ester 0.51".
-        n_generated, n_valid, n_distinct: sequences of the search, valid molecules among them, distinct ones among these.
+        substructures: those that at least half of the molecules have, listed or not, with their share, such as
+            "phenol 0.93; ester 0.51".
+        n_generated, n_valid, n_distinct: sequences of the search without dead ends of the mass filter, valid molecules among
+            them, distinct ones among these.
         ion_mode, collision_energy, instrument_type: of the spectrum, the energy in eV.
         known_match: whether it is the structure the file states (first block of the InChIKey); None if it states none.
         path, line: where the record starts.
@@ -182,7 +186,7 @@ def known_place(answer: GenerationLike) -> int | None:
 
 def agreed(answer: GenerationLike) -> str | None:
     """The substructures that most molecules have, most frequent first; None if there are none, or too few molecules."""
-    if len(answer.molecules) < 2:
+    if answer.n_compared < 2:
         return None
     shares = sorted(answer.substructures.items(), key=lambda pair: (-pair[1], pair[0]))
     return "; ".join(f"{name} {share:.2f}" for name, share in shares if share >= AGREED) or None

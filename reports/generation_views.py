@@ -90,7 +90,7 @@ def generation_view(answer: GenerationLike, top: int) -> GenerationView:
     rows = [row for row in records_of(answer) if row.rank is not None]
     mark, spectrum = anchor(answer.index), answer.spectrum
     known, known_class = _known(answer)
-    shades = answer.atom_agreement() if len(rows) > 1 and top else []
+    shades = answer.atom_agreement() if answer.n_compared > 1 and top else []
     return GenerationView(
         anchor=mark,
         row=records_of(answer)[0],
@@ -110,7 +110,7 @@ def generation_view(answer: GenerationLike, top: int) -> GenerationView:
 
 def _bars(answer: GenerationLike, uid: str) -> Markup:
     """The bars of the substructures; nothing for fewer than two molecules, which cannot agree."""
-    if len(answer.molecules) < 2 or not answer.substructures:
+    if answer.n_compared < 2 or not answer.substructures:
         return Markup("")
     bars = [
         ConsensusBar(
@@ -118,7 +118,7 @@ def _bars(answer: GenerationLike, uid: str) -> Markup:
         )
         for name, share in answer.substructures.items()
     ]
-    return Markup(consensus_bars(bars, uid, f"Substructures of the {len(answer.molecules)} molecules"))
+    return Markup(consensus_bars(bars, uid, f"Substructures of {answer.n_compared} molecules"))
 
 
 def _card(row: GenerationRecord, shades: Sequence[float] | Floats, uid: str) -> MoleculeCard:

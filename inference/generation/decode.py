@@ -85,6 +85,8 @@ class Decoder:
         self.model, self.processor, self.tokenizer, self.options = model, processor, tokenizer, options
         if library is not None and not model.config.library:
             raise OptionError("this model was not trained to be told library matches; leave the library out")
+        if properties is not None and not model.config.property_size:
+            raise OptionError("this model was not trained to be told properties; leave them out")
         self.conditions = [condition for condition in (library, properties) if condition is not None]
         self.substructures = load_substructures() if substructures is None else tuple(substructures)
         fixed = options.rerank in ("mass", "none") or given is None
@@ -194,13 +196,15 @@ class Decoder:
             return
         unordered = self.order.name == "mass" and query.precursor_mz is None
         answer.ranked_by = "none" if unordered else self.order.name
-        agreed = consensus([molecule.smiles for molecule in answer.molecules], self.substructures)
+        # all that fit count, as on the spectra that the calibration was fitted on, however few are listed
+        answer.unlisted = [molecule.smiles for molecule in molecules[self.options.n :]]
+        agreed = consensus([molecule.smiles for molecule in molecules], self.substructures)
         names = [substructure.name for substructure in self.substructures]
         answer.substructures = dict(zip(names, agreed.scores.tolist(), strict=True))
-        if self.calibration is not None and len(answer.molecules) > 1:
+        if self.calibration is not None and len(molecules) > 1:
             chances = zip(names, self.calibration.probabilities(agreed).tolist(), strict=True)
             answer.substructure_probabilities = {name: one for name, one in chances if not math.isnan(one)}
-        for molecule, value in zip(answer.molecules, agreed.agreement().tolist(), strict=True):
+        for molecule, value in zip(molecules, agreed.agreement().tolist(), strict=True):
             molecule.consensus = None if math.isnan(value) else value
         if answer.spectrum is not None and answer.spectrum.smiles:
             matches, valid = match_substructures([answer.spectrum.smiles], self.substructures)
@@ -239,8 +243,9 @@ def _mass(query: Query) -> float | None:
 def _fitting(found: MoleculeSet, query: Query) -> list[GeneratedMolecule]:
     """The molecules of the formula or mass asked for; all of them if none is."""
     if query.search == "formula" and query.formula:
+        # a molecule's formula has its charge behind it
         formula = hill(parse_formula(query.formula))
-        return [molecule for molecule in found.molecules if molecule.formula == formula]
+        return [one for one in found.molecules if hill(parse_formula(one.formula)) == formula]
     if query.search == "mass":
         return [
             molecule
@@ -253,7 +258,7 @@ def _fitting(found: MoleculeSet, query: Query) -> list[GeneratedMolecule]:
 def _nothing(answer: Generation, query: Query) -> str:
     """Why there is no molecule."""
     if not answer.n_generated:
-        what = "the search found no molecule"
+        what = "the search (more beams, or sampling, may help) found no molecule"
     elif not answer.n_valid:
         return f"none of {answer.n_generated} sequences is a valid molecule"
     else:

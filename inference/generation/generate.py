@@ -163,9 +163,10 @@ def _restrict(
     """
     options, notes = decoder.options, [reading.reason] if reading.ions else []
     formula, target = spectrum.formula if options.formula == RECORD else options.formula, None
-    if options.formula == RECORD and not formula:
-        notes.append("no formula is given, the precursor's mass decides")
     unusable = reading.status in ("no_precursor", "unknown_adduct")
+    if options.formula == RECORD and not formula:
+        by_mass = ", the precursor's mass decides" if options.mass_filter and not unusable else ""
+        notes.append(f"no formula is given{by_mass}")
     answer.status = "assumed_adduct" if reading.status == "assumed_adduct" else "ok"
     if formula:
         target, answer.formula = _formula_target(formula, reading, decoder), formula

@@ -133,10 +133,12 @@ class Generation:
         precursor_mz, adduct, ion_mode: of the spectrum; adduct is None if unknown or if several were tried.
         formula: the formula that was asked for, None if none was.
         mass_filter: whether masses were restricted while the molecules grew.
-        molecules: distinct valid molecules, best first.
-        n_generated, n_valid, n_distinct: sequences the search ended with; of these, valid molecules; of these, distinct.
+        molecules: distinct valid molecules, best first, at most `n`.
+        unlisted: SMILES of the others that fit; they count in all that is said of agreement.
+        n_generated, n_valid, n_distinct: sequences the search ended with, without those that the mass filter led to a dead
+            end; of these, valid molecules; of these, distinct.
         n_held_back: distinct molecules that are not listed, because their mass does not fit or there are more than `n`.
-        substructures: share of the listed molecules that have each substructure, 0 to 1, by its name.
+        substructures: share of the molecules, listed or not, that have each substructure, 0 to 1, by its name.
         substructure_probabilities: the chance that the true molecule has them, where the checkpoint is calibrated.
         known_substructures: whether the structure that the file states has them; empty if it states none.
         ranked_by: "learned", "mass" or "none"; "" without molecules.
@@ -153,6 +155,7 @@ class Generation:
     formula: str | None = None
     mass_filter: bool = False
     molecules: list[GeneratedMolecule] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
     n_generated: int = 0
     n_valid: int = 0
     n_distinct: int = 0
@@ -170,9 +173,15 @@ class Generation:
         answers: list[GeneratedMolecule | None] = [*self.molecules] or [None]
         return [self._row(molecule) for molecule in answers]
 
+    @property
+    def n_compared(self) -> int:
+        """Molecules that agree or not: those of the mass or formula asked for, listed or not."""
+        return len(self.molecules) + len(self.unlisted)
+
     def atom_agreement(self) -> list[Floats]:
-        """Per molecule and atom, how far the other molecules share its surroundings; see `consensus.atom_agreement`."""
-        return atom_agreement([molecule.smiles for molecule in self.molecules])
+        """Per listed molecule and atom, how far the other molecules share its surroundings; see `consensus.atom_agreement`."""
+        listed = [molecule.smiles for molecule in self.molecules]
+        return atom_agreement([*listed, *self.unlisted])[: len(listed)]
 
     def _row(self, found: GeneratedMolecule | None) -> dict[str, Any]:
         return {

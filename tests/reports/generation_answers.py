@@ -49,6 +49,7 @@ class Answer:
     n_valid: int = 98
     n_distinct: int = 40
     n_held_back: int = 38
+    unlisted: int = 0
     substructures: Mapping[str, float] = field(
         default_factory=lambda: {"amide": 1.0, "phenol": 0.5, "ester": 0.0}
     )
@@ -59,6 +60,10 @@ class Answer:
     line: int | None = 7
     spectrum: Spectrum | None = field(default_factory=spectrum)
 
+    @property
+    def n_compared(self) -> int:
+        return len(self.molecules) + self.unlisted
+
     def atom_agreement(self) -> Sequence[Sequence[float]]:
         counts = [Chem.MolFromSmiles(molecule.smiles).GetNumAtoms() for molecule in self.molecules]
         return [np.linspace(0, 1, count).tolist() for count in counts]
@@ -67,7 +72,25 @@ class Answer:
 def unreadable(index: int = 1, native_id: str = "scan=2") -> Answer:
     reason = "PEPMASS 'abc' is not a number"
     empty = Answer(
-        index, native_id, "unreadable", reason, None, None, None, None, False, [], 0, 0, 0, 0, {}, {}, {}, ""
+        index,
+        native_id,
+        "unreadable",
+        reason,
+        None,
+        None,
+        None,
+        None,
+        False,
+        [],
+        0,
+        0,
+        0,
+        0,
+        0,
+        {},
+        {},
+        {},
+        "",
     )
     empty.spectrum, empty.line = None, 12
     return empty

@@ -146,6 +146,26 @@ def test_n_limits_what_is_listed_and_the_rest_is_held_back(loaded: Loaded, scrip
     assert len(answer.molecules) == 2 and answer.n_held_back == 2 and answer.n_distinct == 4
 
 
+def test_those_beyond_n_count_in_the_consensus(loaded: Loaded, scripted: Any) -> None:
+    scripted("CCCO", "CCOC", "CC(C)O", AMINE)
+    table = SubstructureCalibration("alcohol", "[OX2H]", [0.0, 1.0], [0.0, 0.9], 10, 20)
+    calibration = ConsensusCalibration((table,), "by hand")
+    given = [spectrum(precursor_mz=61.06479)]
+    (few,), (all_of_them,) = (run(loaded, given, n=n, calibration=calibration) for n in (1, 100))
+    assert (few.n_compared, all_of_them.n_compared, len(few.molecules)) == (3, 3, 1)
+    assert few.substructures == all_of_them.substructures
+    assert few.substructures["hydroxyl"] == pytest.approx(2 / 3)
+    assert few.substructure_probabilities == {"hydroxyl": pytest.approx(0.6)}
+    assert few.molecules[0].consensus == all_of_them.molecules[0].consensus is not None
+    assert few.atom_agreement()[0].tolist() == all_of_them.atom_agreement()[0].tolist()
+
+
+def test_a_formula_of_a_charged_molecule_finds_it(loaded: Loaded, scripted: Any) -> None:
+    scripted("C[N+](C)(C)CCO", ETHANOL)
+    (answer,) = run(loaded, [spectrum(precursor_mz=104.1070, adduct="[M]+")], formula="C5H14NO")
+    assert answer.status == "ok" and smiles_of(answer) == ["C[N+](C)(C)CCO"]
+
+
 def test_without_the_filter_all_masses_stay_and_are_ordered_by_mass(loaded: Loaded, scripted: Any) -> None:
     scripted(AMINE, ETHANOL)
     (free,) = run(loaded, [spectrum()], mass_filter=False)
@@ -168,6 +188,7 @@ def test_without_the_filter_all_masses_stay_and_are_ordered_by_mass(loaded: Load
         ("record", {"formula": "C2H6O"}, "ok", ""),
         ("record", {"formula": "C2(("}, "no_formula", "C2(("),
         ("record", {}, "ok", "no formula is given, the precursor's mass decides"),
+        ("record", {"precursor_mz": None}, "no_mass_filter", "no formula is given; precursor m/z is missing"),
     ],
 )
 def test_a_formula_restricts_instead_of_the_mass(
@@ -176,7 +197,9 @@ def test_a_formula_restricts_instead_of_the_mass(
     scripted(AMINE, ETHER, ETHANOL)
     (answer,) = run(loaded, [spectrum(**fields)], formula=formula)
     assert answer.status == status and reason in answer.reason
-    assert smiles_of(answer) == ([ETHER, ETHANOL] if status in ("ok", "assumed_adduct") else [])
+    all_masses = {"no_mass_filter": [AMINE, ETHER, ETHANOL]}
+    expected = all_masses.get(status, [ETHER, ETHANOL] if status in ("ok", "assumed_adduct") else [])
+    assert smiles_of(answer) == expected
 
 
 def test_a_reranker_decides_where_it_is_not_ruled_out(loaded: Loaded, scripted: Any) -> None:
@@ -226,6 +249,9 @@ def test_further_conditions_reach_the_model(loaded: Loaded, monkeypatch: pytest.
         return real(**{name: values for name, values in inputs.items() if name != "properties"})
 
     monkeypatch.setattr(loaded.model, "get_context", watched)
+    with pytest.raises(ValueError, match="not trained to be told properties"):
+        run(loaded, [spectrum()], properties=lambda spectra: {}, **OPEN)
+    monkeypatch.setattr(loaded.model.config, "property_size", 3)
     run(
         loaded,
         [spectrum(collision_energy=20.0), spectrum(1, adduct=None, precursor_mz=None)],

@@ -209,6 +209,13 @@ def test_what_the_user_can_correct_exits_with_2(
     assert message in error and "Traceback" not in error
 
 
+def test_an_option_that_the_model_refuses_leaves_the_output_as_it_was(generate: Any, tmp_path: Path) -> None:
+    output = tmp_path / "out.jsonl"
+    output.write_text("dear\n")
+    assert generate("demo", "-o", output, options=("--max-length", "500", "--rerank", "mass")) == 2
+    assert output.read_text() == "dear\n"
+
+
 def test_a_model_that_writes_no_molecules_is_refused(tiny_specbridge: Path, capsys: Any) -> None:
     assert main(["generate", "demo", "--model", str(tiny_specbridge)]) == 2
     assert "is no checkpoint for AutoModelForMoleculeGeneration" in capsys.readouterr().err

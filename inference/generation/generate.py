@@ -57,8 +57,9 @@ def generate(
         batch_size: spectra per search.
         block: spectra read ahead, so that those of similar length share a batch; by default four batches.
 
-    Yields:
-        As many answers as there are records; one without molecules has a status that says why.
+    Returns:
+        An iterator over as many answers as there are records; one without molecules has a status that says why. Options are
+        checked at once, spectra are read as answers are taken.
 
     Raises:
         ValueError: the options ask for a re-ranker that is not given, or for more than the model can write.
@@ -67,12 +68,16 @@ def generate(
     decoder = Decoder(
         model, processor, tokenizer, options, reranker, library, properties, substructures, calibration
     )
-    seconds, count, stream = 0.0, 0, iter(spectra)
+    return _answers(iter(spectra), decoder, batch_size, block or 4 * batch_size)
+
+
+def _answers(stream: Iterator[Any], decoder: Decoder, batch_size: int, block: int) -> Iterator[Generation]:
+    options, seconds, count = decoder.options, 0.0, 0
     logger.info(
         "generating by %s, %d wide, at most %d molecules each, ordered by %s, %s",
-        *(options.strategy, options.beams, options.n, decoder.order.name, runtime(model)),
+        *(options.strategy, options.beams, options.n, decoder.order.name, runtime(decoder.model)),
     )
-    while records := list(islice(stream, block or 4 * batch_size)):
+    while records := list(islice(stream, block)):
         start = time.perf_counter()
         plans = [plan(record, decoder, count + i) for i, record in enumerate(records)]
         wanted = [one for one in plans if one.query is not None]

@@ -24,7 +24,6 @@ _TOTAL, _LINK, _EXCESS, _CHARGE = range(len(HEAVY), len(HEAVY) + 4)
 PLENTY = 1 << 20
 """Symbols left where nothing limits their number."""
 
-_TOLERANCE = 0
 _OFFSET = 64
 _MOST_ROOM = 24
 _MOST_CHARGE = 2
@@ -136,15 +135,13 @@ class Node:
         beyond that of the formula waits for an atom that balances it, whose valence differs by one from the usual.
         """
         total, links, excess, own = self._rows[_TOTAL:]
-        fits = (
-            (links >= closed - room) & (excess - links <= room + self.base + _TOLERANCE) & (total <= symbols)
-        )
+        fits = (links >= closed - room) & (excess - links <= room + self.base) & (total <= symbols)
         missing = own - charge
         fits &= (missing <= np.minimum(self._rows[_CATIONIC].sum(axis=0), _MOST_CHARGE)) & (
             -missing <= np.minimum(total, _MOST_CHARGE)
         )
         links, excess, missing = links[fits], excess[fits], missing[fits]
-        first = np.maximum(excess - 2 * (links + room) - _TOLERANCE + _OFFSET, 0)
+        first = np.maximum(excess - 2 * (links + room) + _OFFSET, 0)
         last = excess + missing + lower + _OFFSET
         held = last >= first
         if not held.any():

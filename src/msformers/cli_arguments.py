@@ -137,7 +137,8 @@ def _restrictions(parser: argparse.ArgumentParser) -> None:
     add("--adduct", default="assume", help=ADDUCT)
     add("--adduct-table", metavar="CSV", help=ADDUCT_TABLE)
     exact = (
-        "molecules of this formula only, such as C8H10N4O2; record: of the formula that each record states"
+        "molecules of this formula only, such as C8H10N4O2; record: of the formula that each record states. "
+        "Needed for B, Si and Se, which are not looked for by mass"
     )
     add("--formula", metavar="FORMULA", help=exact)
     free = "do not restrict the mass of what is generated; mass errors are still listed"

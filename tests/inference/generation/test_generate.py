@@ -306,3 +306,9 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message
 def test_more_symbols_than_the_model_can_write_are_refused(loaded: Loaded) -> None:
     with pytest.raises(ValueError, match="writes at most 46 symbols"):
         run(loaded, [], max_length=47)
+
+
+def test_options_are_refused_before_the_first_answer_is_asked_for(loaded: Loaded) -> None:
+    parts = (loaded.model, loaded.processor, loaded.tokenizer, GenerateOptions(max_length=47))
+    with pytest.raises(ValueError, match="writes at most 46 symbols"):
+        generate([spectrum()], *parts)

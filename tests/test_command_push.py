@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import shutil
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import msformers
 from msformers import command_push
 from msformers.checkpoints import list_shipped
+from msformers.cli import build_parser
 from msformers.publish import PublishError, push_to_hub
 from msformers.publish_plan import plan_push
 from msformers.publish_rules import HUB_ID, LOCAL_PATH, TOKEN
@@ -156,9 +156,7 @@ def test_a_folder_of_nothing_or_of_another_type_is_told(folder: Path, tmp_path: 
 def test_a_dry_run_lists_files_and_fails_where_a_push_would(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parser = argparse.ArgumentParser()
-    command_push.add_push(parser)
-    arguments = parser.parse_args([str(folder), "alice/model", "--dry-run"])
+    arguments = build_parser().parse_args(["push", str(folder), "alice/model", "--dry-run"])
     command_push.run(arguments)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"{folder} (model) -> model alice/model"
@@ -179,7 +177,6 @@ def test_molecules_and_ids_are_no_paths() -> None:
         "a/b/c",
         "~",
         "/",
-        "./",
         "100/200",
         "[C:1]",
         "O=C1",

@@ -19,6 +19,9 @@ from .cli_arguments import (
     add_generate,
     add_sequence,
 )
+from .command_push import DESCRIPTION as PUSH
+from .command_push import SUMMARY as PUSH_SUMMARY
+from .command_push import add_push
 
 EXIT_OK, EXIT_UNEXPECTED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -116,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     actions = bank.add_subparsers(dest="action", metavar="ACTION", required=True)
     add_bank_build(_command(actions, "build", "build a bank, or finish one", BANK_BUILD))
     add_convert(_command(commands, "convert", "published weights to a from_pretrained folder", CONVERT))
+    add_push(_command(commands, "push", PUSH_SUMMARY, PUSH))
     add_common(_command(commands, "info", "versions, devices, shipped checkpoints", INFO))
     return parser
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import logging
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import save_file
 from transformers import AutoFeatureExtractor, AutoModel
 
 from msformers import command_push
+from msformers.cli import build_parser, main
 from msformers.publish import PublishError, push_to_hub
 
 
@@ -174,9 +174,7 @@ def test_no_token_in_logs_output_or_errors(
 
 
 def push_by_command(folder: Path, token: str) -> None:
-    parser = argparse.ArgumentParser()
-    command_push.add_push(parser)
-    command_push.run(parser.parse_args([str(folder), "alice/encoder"]))
+    command_push.run(build_parser().parse_args(["push", str(folder), "alice/encoder"]))
 
 
 def push_by_function(folder: Path, token: str) -> None:
@@ -193,3 +191,18 @@ def test_an_error_that_quotes_the_token_is_told_without(
     with pytest.raises(PublishError) as failed:
         push_to_hub(encoder, "alice/encoder")
     assert "bad header ***, and ***" in str(failed.value)
+
+
+def test_the_command_prints_the_address_and_tells_errors_in_one_line(
+    hub: HubServer, encoder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["push", str(encoder), "alice/encoder", "--private", "--revision", "v2", "-q"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == f"{hub.url}/alice/encoder/tree/v2\n"
+    assert HfApi().model_info("alice/encoder", revision="v2").private
+    assert set(HfApi().list_repo_files("alice/encoder")) == {".gitattributes"}
+    (encoder / "README.md").unlink()
+    assert main(arguments) == 2
+    assert "README.md: is missing" in capsys.readouterr().err
+    assert main([*arguments, "--dry-run"]) == 2
+    assert "refused: README.md: is missing" in capsys.readouterr().out

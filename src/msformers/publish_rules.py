@@ -192,27 +192,25 @@ def _strings(content: Any, field: str) -> Iterator[tuple[str, str]]:
 
 def check_card(folder: Path) -> Iterator[Refused]:
     """The card of a folder: there, with a head of YAML that states a licence and no local path."""
-    import yaml
+    from huggingface_hub import metadata_load
 
-    path = folder / CARD
     head = "---\nlicense: apache-2.0\n---"
     write = (
         f"write one that begins with {head!r} and says what this is, what it was made from, and its limits"
     )
+    path = folder / CARD
     if not path.is_file():
         yield Refused(CARD, "is missing: nothing is published without a card", write)
         return
-    text = path.read_text(encoding="utf-8", errors="replace")
-    found = re.match(r"---\s*\n(.*?)\n---\s*(?:\n|$)", text, re.DOTALL)
-    if not found:
-        yield Refused(CARD, "has no head of YAML between two lines of ---, so states no licence", write)
-        return
     try:
-        data = yaml.safe_load(found[1])
-    except yaml.YAMLError as error:
+        data = metadata_load(path)
+    except Exception as error:  # whatever the YAML parser raises; it has no base class of Python's
         yield Refused(CARD, f"its head is no YAML: {' '.join(str(error).split())}", "correct it")
         return
-    licence = data.get("license") if isinstance(data, dict) else None
+    if data is None:
+        yield Refused(CARD, "has no head of YAML between two lines of ---, so states no licence", write)
+        return
+    licence = data.get("license")
     if not licence:
         yield Refused(CARD, "states no licence", "add license: … to its head (an SPDX name in small letters)")
     for field, value in _strings(data, ""):

@@ -196,6 +196,7 @@ def test_options_for_candidates_are_refused_without_them(option: str, value: str
         (["-o", "out.tsv", "--resume"], "--resume needs -o with a .jsonl file"),
         (["--substructures", "none.csv"], "none.csv"),
         (["--rerank", "learned", "--reranker", "empty"], "empty: is no checkpoint"),
+        (["--library", "demo", "--rerank", "mass"], "--library demo: no such folder"),
         (["--strategy", "magic"], "invalid choice"),
     ],
 )

@@ -160,7 +160,11 @@ def _library(arguments: argparse.Namespace, checkpoint: str, loaded: Loaded) -> 
     """The spectrum library whose matches the model is told: the one asked for, else that of the checkpoint, if any."""
     if arguments.library is None:
         return LibraryCondition.of_checkpoint(checkpoint, loaded)
-    return LibraryCondition.load(input_paths([arguments.library], "library")[0], loaded)
+    if not Path(arguments.library).is_dir():
+        raise UsageError(
+            f"--library {arguments.library}: no such folder; give one that SpectrumLibrary.save wrote"
+        )
+    return LibraryCondition.load(arguments.library, loaded)
 
 
 def _reranking(arguments: argparse.Namespace) -> Loaded | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import fields
+from os import PathLike
 from typing import Any
 
 import numpy as np
 
 from ..spectra.adducts import AdductError, parse_adduct
+from ..spectra.read import read
 from ..spectra.spectrum import IonMode, Problem, Spectrum
 from ..tokenization.spectrum import as_peak_list, relative
 
@@ -48,22 +50,54 @@ def why(problem: Problem) -> str:
     return f"{text}; {problem.remedy}" if problem.remedy else text
 
 
-def as_list(inputs: Any) -> list[Any] | None:
-    """The spectra of a list, a `datasets.Dataset`, or a slice of one (a mapping of columns); None for a single one."""
-    if isinstance(inputs, list | tuple):
-        return list(inputs)
-    if hasattr(inputs, "column_names") and hasattr(inputs, "__len__"):
-        return [inputs[row] for row in range(len(inputs))]
-    mz = inputs.get("mz") if isinstance(inputs, Mapping) else None
-    if isinstance(mz, Sequence) and len(mz) and np.ndim(mz[0]) == 1:
-        return [dict(zip(inputs, values, strict=True)) for values in zip(*inputs.values(), strict=True)]
-    return None
+def as_spectra(inputs: Any) -> list[Spectrum | Problem] | Generator[Spectrum | Problem] | None:
+    """Read all spectra of whatever holds several.
+
+    Args:
+        inputs: the path of a file or folder, a list or tuple, a `datasets.Dataset` (also streaming), a slice of one (a
+            mapping of columns), a dataset of torch, or any other iterable. Items as in `as_spectrum`.
+
+    Returns:
+        a list; a generator, which reads nothing ahead, for datasets of torch and for what can only be iterated over, such
+        as a streaming dataset; None if `inputs` is a single spectrum, or nothing of the kind.
+
+    Raises:
+        FileNotFoundError: there is nothing at the path.
+    """
+    if isinstance(inputs, str | PathLike):
+        return list(read(inputs))
+    if isinstance(inputs, Spectrum | Problem | bytes) or hasattr(inputs, "peaks"):
+        return None
+    rows, several = inputs, isinstance(inputs, list | tuple) or _is_table(inputs)
+    if isinstance(inputs, Mapping):
+        if not _holds_columns(inputs):
+            return None
+        rows, several = (
+            (dict(zip(inputs, row, strict=True)) for row in zip(*inputs.values(), strict=True)),
+            True,
+        )
+    elif not isinstance(inputs, Iterable):
+        if not (hasattr(inputs, "__getitem__") and hasattr(inputs, "__len__")):
+            return None
+        rows = (inputs[row] for row in range(len(inputs)))
+    records = (as_spectrum(item, position) for position, item in enumerate(rows))
+    return list(records) if several else records
+
+
+def _is_table(inputs: Any) -> bool:
+    """Whether it is a `datasets.Dataset` in memory or on disk, and not a streaming one."""
+    return hasattr(inputs, "column_names") and hasattr(inputs, "__len__")
+
+
+def _holds_columns(given: Mapping[Any, Any]) -> bool:
+    mz = given.get("mz")
+    return hasattr(mz, "__len__") and not isinstance(mz, str) and len(mz) > 0 and np.ndim(mz[0]) == 1
 
 
 def _fields(given: dict[str, Any], position: int) -> dict[str, Any]:
     """The fields of `Spectrum` but the peaks, from a mapping; what cannot be read stays unknown."""
     given.setdefault("ion_mode", given.get("ionmode"))
-    given.setdefault("native_id", given.get("spectrum_id"))
+    given.setdefault("native_id", given.get("spectrum_id") or given.get("title"))
     known = {field.name for field in fields(Spectrum)}
     values: dict[str, Any] = {"index": position}
     for names, convert in ((_TEXT, str), (_NUMBER, float), (_INTEGER, int)):
@@ -72,7 +106,7 @@ def _fields(given: dict[str, Any], position: int) -> dict[str, Any]:
             if name in known and value is not None and value != "":
                 try:
                     values[name] = convert(value)
-                except (TypeError, ValueError):
+                except (TypeError, ValueError, OverflowError):
                     continue
     values["ion_mode"] = _mode(given.get("ion_mode"), values.get("adduct"))
     return values

@@ -1,27 +1,36 @@
-"""The tasks "molecule-retrieval", "molecule-generation", "peptide-sequencing" and "spectrum-embedding", the transformers way."""
+"""The tasks "spectrum-embedding", "molecule-retrieval" and "peptide-sequencing", and how all tasks enter transformers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 import torch
+from torch import Tensor
 from transformers import AutoModel
 from transformers.pipelines import PIPELINE_REGISTRY
 
 from ..modeling.auto import (
+    AutoModelForMolecularFingerprint,
+    AutoModelForMolecularPropertyPrediction,
     AutoModelForMoleculeGeneration,
     AutoModelForMoleculeRetrieval,
     AutoModelForPeptideSequencing,
+    AutoModelForSpectrumClassification,
     AutoModelForSpectrumEmbedding,
 )
-from ..spectra.spectrum import Problem
 from .annotate import finish, plan
-from .encode import NOT_FINITE
+from .encode import decode_path, spectrum_features
 from .generation.pipeline import MoleculeGenerationPipeline
 from .options import SearchOptions
-from .peptides import SequenceOptions
-from .pipeline_base import PLACEHOLDER, SpectrumPipeline
+from .peptides import SequenceOptions, Sequencing
+from .pipeline_base import SpectrumPipeline, VectorPipeline
+from .prediction_pipelines import (
+    MolecularFingerprintPipeline,
+    MolecularPropertyPipeline,
+    SpectrumClassificationPipeline,
+)
 from .retrieval.bank import MoleculeBank, open_bank
 from .retrieval.confidence import Calibration
 from .retrieval.evidence import FragmentEvidence
@@ -33,8 +42,8 @@ from .sequence import plan as plan_sequencing
 _SEARCH = tuple(item.name for item in fields(SearchOptions))
 
 
-class SpectrumEmbeddingPipeline(SpectrumPipeline):
-    """Spectrum to its embedding, a list of floats; None for a record that is no spectrum."""
+class SpectrumEmbeddingPipeline(VectorPipeline):
+    """Spectrum to a mapping with index, native_id, status, reason and its `embedding`, a list of floats, None without one."""
 
     def _sanitize_parameters(
         self, **parameters: Any
@@ -43,14 +52,17 @@ class SpectrumEmbeddingPipeline(SpectrumPipeline):
             raise TypeError(f"spectrum-embedding has no parameter {', '.join(parameters)}")
         return {}, {}, {}
 
-    def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> list[float] | None:
+    def vectors(self, batch: dict[str, Tensor], **parameters: Any) -> Tensor:
+        """Embeddings (B, D)."""
+        return spectrum_features(self.model, batch)
+
+    def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> dict[str, Any]:
         """Embedding of one spectrum."""
-        if isinstance(model_outputs["record"], Problem):
-            return None
-        return model_outputs["embedding"][0].tolist()
+        answer = model_outputs["answer"]
+        return answer.row(embedding=None if answer.values is None else answer.values.tolist())
 
 
-class MoleculeRetrievalPipeline(SpectrumPipeline):
+class MoleculeRetrievalPipeline(VectorPipeline):
     """Spectrum to ranked molecules: a list of mappings with rank, smiles, score, probability, status, reason …
 
     A spectrum that cannot be searched gives one mapping with rank None, and status and reason.
@@ -83,10 +95,14 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
                 f"molecule-retrieval has no parameter {', '.join(unknown)}; known: {', '.join(_SEARCH)}"
             )
         given: dict[str, Any] = dict(parameters)
-        decode = str(parameters.get("decode", self.decode))
+        decode = decode_path(self.model, str(parameters.get("decode", self.decode)))
         if candidates is not None:
             given["bank"] = open_bank(candidates, self.model, self.tokenizer, decode, progress=False)
         return {}, {"decode": decode}, given
+
+    def vectors(self, batch: dict[str, Tensor], **parameters: Any) -> Tensor:
+        """Embeddings (B, D) in the space of the bank."""
+        return spectrum_features(self.model, batch, parameters["decode"])
 
     def postprocess(
         self, model_outputs: dict[str, Any], bank: MoleculeBank | None = None, **parameters: Any
@@ -99,11 +115,12 @@ class MoleculeRetrievalPipeline(SpectrumPipeline):
             )
         options = SearchOptions(**({"decode": self.decode} | parameters))
         judge = Judge(self.model, bank, options, self.evidence, self.calibration)
-        annotation, query = plan(model_outputs["record"], bank, options)
-        if query is not None and not torch.isfinite(model_outputs["embedding"]).all():
-            annotation.status, annotation.reason = "failed", NOT_FINITE
+        answer = model_outputs["answer"]
+        annotation, query = plan(answer.record, bank, options)
+        if query is not None and answer.values is None:
+            annotation.status, annotation.reason = "failed", answer.reason
         elif query is not None:
-            vectors = model_outputs["embedding"].numpy()
+            vectors = answer.values[None].numpy()
             ranking = judge.rank(vectors, [query])[0]
             finish(annotation, judge(ranking, query, annotation.spectrum, vectors[0]))
         return annotation.rows()
@@ -135,26 +152,19 @@ class PeptideSequencingPipeline(SpectrumPipeline):
         return dict(parameters), dict(parameters), {}
 
     def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
-        """Tensors of one spectrum, those of a placeholder if it cannot be searched, and the `record` to fill."""
+        """The answer to fill, and the tensors of one spectrum; None if it cannot be searched."""
         options = check_options(SequenceOptions(**parameters), self.model)
         answer, inputs = plan_sequencing(input_, self.model, self.feature_extractor, options)
-        if inputs is None:
-            inputs = self.feature_extractor([PLACEHOLDER], return_tensors="np")
-        return {**{name: torch.as_tensor(values) for name, values in inputs.items()}, "record": answer}
+        tensors = inputs and {name: torch.as_tensor(values) for name, values in inputs.items()}
+        return {"answer": answer, "inputs": tensors}
 
-    def _forward(self, input_tensors: dict[str, Any], **parameters: Any) -> dict[str, Any]:
-        record = input_tensors.pop("record")
-        answers = record if isinstance(record, list) else [record]
-        rows = [row for row, answer in enumerate(answers) if answer.status == "ok"]
-        if rows:
-            chosen = {name: values[rows] for name, values in input_tensors.items()}
-            waiting = [answers[row] for row in rows]
-            finish_sequencing(waiting, chosen, self.model, self.tokenizer, SequenceOptions(**parameters))
-        return {"record": record}
+    def fill(self, answers: Sequence[Sequencing], batch: dict[str, Tensor], **parameters: Any) -> None:
+        """Enter the peptides."""
+        finish_sequencing(answers, batch, self.model, self.tokenizer, SequenceOptions(**parameters))
 
     def postprocess(self, model_outputs: dict[str, Any], **parameters: Any) -> list[dict[str, Any]]:
         """Peptides of one spectrum."""
-        return model_outputs["record"].rows()
+        return model_outputs["answer"].rows()
 
 
 def register_pipelines() -> None:
@@ -163,6 +173,13 @@ def register_pipelines() -> None:
     tasks: tuple[tuple[str, type, tuple[Any, ...]], ...] = (
         ("molecule-retrieval", MoleculeRetrievalPipeline, (AutoModelForMoleculeRetrieval,)),
         ("molecule-generation", MoleculeGenerationPipeline, (AutoModelForMoleculeGeneration,)),
+        (
+            "molecular-property-prediction",
+            MolecularPropertyPipeline,
+            (AutoModelForMolecularPropertyPrediction,),
+        ),
+        ("molecular-fingerprint", MolecularFingerprintPipeline, (AutoModelForMolecularFingerprint,)),
+        ("spectrum-classification", SpectrumClassificationPipeline, (AutoModelForSpectrumClassification,)),
         ("peptide-sequencing", PeptideSequencingPipeline, (AutoModelForPeptideSequencing,)),
         (
             "spectrum-embedding",

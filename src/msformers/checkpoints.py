@@ -11,6 +11,16 @@ from typing import Any
 DEFAULT_RETRIEVAL = "specbridge-small"
 DEFAULT_GENERATION = "denovo-small"
 OWNER = "msformers/"
+# None: we ship no weights for the task
+DEFAULTS: dict[str, str | None] = {
+    "spectrum-embedding": DEFAULT_RETRIEVAL,
+    "molecule-retrieval": DEFAULT_RETRIEVAL,
+    "molecule-generation": DEFAULT_GENERATION,
+    "molecular-property-prediction": "lsm1-small",
+    "molecular-fingerprint": "nexamass-small",
+    "spectrum-classification": None,
+    "peptide-sequencing": None,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +58,19 @@ def pipeline(task: str, model: str | Path | Any = None, **kwargs: Any) -> Any:
     """`transformers.pipeline`, with shipped checkpoints known by name.
 
     Args:
-        task: "molecule-retrieval", "molecule-generation", "peptide-sequencing", "spectrum-embedding", or any task of
-            transformers.
-        model: checkpoint name, folder, Hub id, or a model; by default the shipped one that generates molecules for
-            "molecule-generation", the shipped one that ranks them otherwise.
+        task: one of `DEFAULTS`, or any task of transformers.
+        model: checkpoint name, folder, Hub id, or a model; by default the shipped one for the task.
         kwargs: passed on; a `reranker` may also be the name of a checkpoint.
+
+    Raises:
+        ValueError: no model is given, and none is shipped for the task.
     """
     from transformers import pipeline as make
 
-    if model is None:
-        model = DEFAULT_GENERATION if task == "molecule-generation" else DEFAULT_RETRIEVAL
+    if model is None and task in DEFAULTS:
+        model = DEFAULTS[task]
+        if model is None:
+            raise ValueError(f"no checkpoint for {task} is shipped; give one: model=<folder or Hub id>")
     if isinstance(kwargs.get("reranker"), str | Path):
         kwargs["reranker"] = resolve_checkpoint(kwargs["reranker"])
     return make(task, model=resolve_checkpoint(model) if isinstance(model, str | Path) else model, **kwargs)

@@ -62,8 +62,9 @@ def test_a_bad_spectrum_answers_with_its_reason_among_good_ones(retrieve: Any) -
     bad = Problem(1, 12, "b", "PEPMASS", "x", "is not a number")
     nan = Spectrum(np.array([np.nan]), np.ones(1, np.float32), 181.07, adduct="[M+H]+", index=2)
     answers = retrieve([CAFFEINE, bad, nan, {"mz": [1.0]}], batch_size=2)
-    assert [rows[0]["status"] for rows in answers] == ["ok", "unreadable", "unreadable", "unreadable"]
+    assert [rows[0]["status"] for rows in answers] == ["ok", "unreadable", "failed", "unreadable"]
     assert answers[1][0]["rank"] is None and "is not a number" in answers[1][0]["reason"]
+    assert "mz[0] is nan" in answers[2][0]["reason"]
 
 
 def test_a_file_is_answered_record_by_record(retrieve: Any) -> None:
@@ -78,6 +79,8 @@ def test_parameters_at_the_call_and_at_construction(
     assert retrieve(CAFFEINE, candidates=["CCO"])[0]["status"] == "no_candidates"
     with pytest.raises(TypeError, match="no parameter speed"):
         retrieve(CAFFEINE, speed=9)
+    with pytest.raises(ValueError, match="no path 'projection'"):
+        retrieve(CAFFEINE, decode="projection")
     bare = pipeline("molecule-retrieval", model=str(tiny_specbridge), device="cpu", search="open", top_k=2)
     with pytest.raises(ValueError, match="needs candidates="):
         bare(CAFFEINE)
@@ -94,10 +97,13 @@ def test_a_bank_of_another_model_is_refused(
 
 def test_embeddings(tiny_specbridge: Path) -> None:
     embed = pipeline("spectrum-embedding", model=str(tiny_specbridge), device="cpu")
-    one = embed(CAFFEINE)
+    one = embed(CAFFEINE)["embedding"]
     assert len(one) == 32 and all(isinstance(value, float) for value in one)
-    together = embed([CAFFEINE, {"mz": []}, CAFFEINE], batch_size=3)
-    assert together[1] is None and np.allclose(together[0], one, atol=1e-5)
+    together = embed([CAFFEINE, {"mz": [], "intensity": []}, CAFFEINE], batch_size=3)
+    assert together[1]["embedding"] is None and together[1]["status"] == "no_peaks"
+    assert np.allclose(together[0]["embedding"], one, atol=1e-5)
+    with pytest.raises(TypeError, match="no parameter pooling"):
+        embed(CAFFEINE, pooling="mean")
 
 
 def test_registration_can_be_repeated() -> None:

@@ -252,7 +252,8 @@ def test_a_bad_spectrum_in_the_pipeline_answers_with_its_reason(sequencer: Any) 
 def test_the_encoder_embeds_in_the_same_pipeline_as_others(tiny_casanovo: Any) -> None:
     embed = pipeline("spectrum-embedding", model=str(tiny_casanovo), device="cpu")
     found = embed([peptide_spectrum(PEPTIDES[0]), {"mz": []}, peptide_spectrum(PEPTIDES[1])], batch_size=3)
-    assert found[1] is None and len(found[0]) == len(found[2]) == 32
+    assert found[1]["embedding"] is None and found[1]["status"] == "unreadable"
+    assert len(found[0]["embedding"]) == len(found[2]["embedding"]) == 32
 
 
 @pytest.mark.parametrize(("version", "name", "depth"), [("4", "v43_beam5", 5), ("5", "beam5", 1)])

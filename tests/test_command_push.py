@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import msformers
@@ -91,6 +93,19 @@ def test_what_runs_leaks_or_is_broken_is_refused(
         push_to_hub(folder, "alice/model", token=SECRET)
 
 
+def test_a_model_has_all_its_weights(folder: Path) -> None:
+    whole = msformers.MODELS["lsm1"].model_class.from_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    (found,) = refusals(folder)
+    assert "model.safetensors: is missing" in found
+    whole.save_pretrained(folder, max_shard_size="60KB")
+    shards = sorted(folder.glob("model-*.safetensors"))
+    assert len(shards) > 1 and refusals(folder) == []
+    shards[1].unlink()
+    (found,) = refusals(folder)
+    assert f"{shards[1].name}: is in model.safetensors.index.json, but not in the folder" in found
+
+
 def test_unchanged_code_of_msformers_may_go_along(folder: Path) -> None:
     ours = Path(msformers.MODELS["lsm1"].model_class.__init__.__code__.co_filename)
     copy = Path(shutil.copy(ours, folder / "lsm1.py"))
@@ -126,10 +141,11 @@ def test_a_card_states_a_licence_and_no_path(folder: Path, card: str | None, rea
         ("lsm1-small", "v1", ["is no Hub id"]),
         ("msformers/lsm1-small", None, ["revision = None states no revision"]),
         (None, None, ["is no Hub id", "states no revision"]),
+        (["a/b"], 3, ["is no Hub id", "states no revision"]),
     ],
 )
 def test_an_adapter_names_its_base_and_revision(
-    tmp_path: Path, base: str | None, revision: str | None, reasons: list[str]
+    tmp_path: Path, base: Any, revision: Any, reasons: list[str]
 ) -> None:
     (tmp_path / "README.md").write_text(CARD)
     config = {"base_model_name_or_path": base, "revision": revision}
@@ -151,6 +167,14 @@ def test_a_folder_of_nothing_or_of_another_type_is_told(folder: Path, tmp_path: 
         plan_push(folder, "dataset")
     with pytest.raises(PublishError, match="give owner/name"):
         push_to_hub(folder, "model")
+
+
+def test_any_folder_of_data_is_a_dataset_if_asked(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text(CARD)
+    pq.write_table(pa.table({"smiles": ["CCO"]}), tmp_path / "data.parquet")
+    plan = plan_push(tmp_path, "dataset")
+    assert (plan.kind, plan.repo_type, plan.refused) == ("dataset", "dataset", ())
+    assert [(item.path, item.lfs) for item in plan.items] == [("README.md", False), ("data.parquet", True)]
 
 
 def test_a_dry_run_lists_files_and_fails_where_a_push_would(

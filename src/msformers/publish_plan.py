@@ -130,8 +130,11 @@ def plan_push(folder: str | Path, repo_type: RepoType | None = None) -> Plan:
         else:
             refused.extend(check_file(path, name))
         items.append(_item(name, content))
+    named = {item.path: item for item in items}
     if kind == "bank":
-        refused.extend(_check_bank(root, {item.path: item for item in items}))
+        refused.extend(_check_bank(root, named))
+    if kind == "model":
+        refused.extend(_check_weights(root, named))
     type_: RepoType = repo_type or ("dataset" if kind == "bank" else "model")
     return Plan(root, kind, type_, tuple(sorted(items, key=_order)), tuple(refused), tuple(left_out))
 
@@ -194,6 +197,23 @@ def _portable_manifest(path: Path) -> bytes:
         for source in listed:
             source["path"] = Path(source["path"]).name
     return json.dumps(manifest, indent=1).encode()
+
+
+def _check_weights(root: Path, items: dict[str, Item]) -> Iterator[Refused]:
+    """Whether a model has weights, and every shard that its index names."""
+    again = "save the model again with save_pretrained"
+    if not any(name.endswith(TENSORS) for name in items):
+        yield Refused("model.safetensors", "is missing: config.json alone is no model", again)
+    for name in (name for name in items if name.endswith(f"{TENSORS}.index.json")):
+        try:
+            shards = set(json.loads((root / name).read_text(encoding="utf-8"))["weight_map"].values())
+        except (ValueError, KeyError, TypeError, AttributeError):
+            yield Refused(name, "is no index of weights", again)
+            continue
+        folder = name.rpartition("/")[0]
+        for shard in sorted(shards):
+            if (f"{folder}/{shard}" if folder else shard) not in items:
+                yield Refused(shard, f"is in {name}, but not in the folder", again)
 
 
 def _check_bank(root: Path, items: dict[str, Item]) -> Iterator[Refused]:

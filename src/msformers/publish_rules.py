@@ -224,6 +224,8 @@ def check_adapter(folder: Path) -> Iterator[Refused]:
         config = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         return  # told by check_file
+    if not isinstance(config, dict):
+        config = {}
     base, revision = config.get("base_model_name_or_path"), config.get("revision")
     if not isinstance(base, str) or not HUB_ID.fullmatch(base):
         remedy = "set it to the id of the base on the Hub, owner/name"

@@ -46,6 +46,7 @@ def ship(run: Path, folder: Path, keep: Sequence[str] = ()) -> int:
         folder / "model.safetensors",
         metadata={"format": "pt"},
     )
+    (folder / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
     config: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
     config = {name: value for name, value in config.items() if name != "_name_or_path"} | {"dtype": "float32"}
     text = json.dumps(config, indent=2, sort_keys=True)

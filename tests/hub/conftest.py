@@ -70,7 +70,7 @@ def python(hub: HubServer, tmp_path: Path) -> Callable[..., subprocess.Completed
         command = [sys.executable, *arguments]
         env = environment(hub.url, tmp_path / "hf", **more)
         return subprocess.run(
-            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+            command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
         )
 
     return run

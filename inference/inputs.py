@@ -90,7 +90,7 @@ def _is_table(inputs: Any) -> bool:
 
 
 def _holds_columns(given: Mapping[Any, Any]) -> bool:
-    mz = given.get("mz")
+    mz: Any = given.get("mz")
     return hasattr(mz, "__len__") and not isinstance(mz, str) and len(mz) > 0 and np.ndim(mz[0]) == 1
 
 

@@ -154,9 +154,10 @@ class PeptideSequencingPipeline(SpectrumPipeline):
     def preprocess(self, input_: Any, **parameters: Any) -> dict[str, Any]:
         """The answer to fill, and the tensors of one spectrum; None if it cannot be searched."""
         options = check_options(SequenceOptions(**parameters), self.model)
-        answer, inputs = plan_sequencing(input_, self.model, self.feature_extractor, options)
-        tensors = inputs and {name: torch.as_tensor(values) for name, values in inputs.items()}
-        return {"answer": answer, "inputs": tensors}
+        answer, arrays = plan_sequencing(input_, self.model, self.feature_extractor, options)
+        if arrays is None:
+            return {"answer": answer, "inputs": None}
+        return {"answer": answer, "inputs": {name: torch.as_tensor(one) for name, one in arrays.items()}}
 
     def fill(self, answers: Sequence[Sequencing], batch: dict[str, Tensor], **parameters: Any) -> None:
         """Enter the peptides."""

@@ -23,7 +23,7 @@ class HeadPipeline(VectorPipeline):
         super().__init__(*args, **kwargs)
         name, saved = type(self.model).__name__, self.model.config.architectures
         # an adapter brings a head of its own, whatever its base was saved from
-        adapted = getattr(self.model, "_hf_peft_config_loaded", False)
+        adapted = hasattr(self.model, "peft_config") or getattr(self.model, "_hf_peft_config_loaded", False)
         if saved and name not in saved and not adapted:
             raise ValueError(
                 f"{self.model.name_or_path} holds {', '.join(saved)} and no trained head for {self.task}; "

@@ -154,6 +154,25 @@ def test_a_head_with_random_weights_is_refused(task: str, name: str) -> None:
         msformers.pipeline(task, model=name, device="cpu")
 
 
+def test_an_adapter_brings_the_head_that_its_base_lacks(tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    entry, extractor = msformers.MODELS["casanovo"], CasanovoFeatureExtractor()
+    torch.manual_seed(0)
+    for part in (entry.model_class(entry.tiny_config()), extractor):
+        part.save_pretrained(tmp_path / "base")
+    with pytest.raises(ValueError, match="holds CasanovoModel and no trained head"):
+        pipeline("spectrum-classification", model=str(tmp_path / "base"), device="cpu")
+    base = msformers.AutoModelForSpectrumClassification.from_pretrained(tmp_path / "base")
+    config = peft.LoraConfig(target_modules=list(entry.lora), modules_to_save=["heads.0"])
+    adapted = peft.get_peft_model(base, config).eval()
+    for part in (adapted, extractor):
+        part.save_pretrained(tmp_path / "adapter")
+    task = "spectrum-classification"
+    whole = pipeline(task, model=adapted, feature_extractor=extractor, device="cpu")
+    loaded = pipeline(task, model=str(tmp_path / "adapter"), device="cpu")
+    assert whole(PEPTIDE)["scores"] == pytest.approx(loaded(PEPTIDE)["scores"])
+
+
 @pytest.mark.parametrize("task", ["spectrum-classification", "peptide-sequencing"])
 def test_a_task_without_shipped_weights_asks_for_a_model(task: str) -> None:
     with pytest.raises(ValueError, match=f"no checkpoint for {task} is shipped; give one"):

@@ -15,6 +15,7 @@ from transformers import pipeline
 
 import msformers
 from msformers.inference.pipeline_base import READ_AHEAD
+from msformers.spectra.read import read
 from msformers.spectra.spectrum import Problem, Spectrum
 from msformers.tokenization.casanovo import CasanovoFeatureExtractor
 from msformers.tokenization.lsm1 import Lsm1FeatureExtractor
@@ -189,6 +190,39 @@ def test_a_single_record_gives_a_single_answer(task: str, of_task: Any) -> None:
         assert same(run(make(2)), alone) and rows(alone)[0]["status"] == "ok"
     assert rows(run(mapping(1)))[0]["status"] == "unreadable"
     assert run([]) == [] and list(run(iter([]))) == []
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_ugly_files_are_answered_too(task: str, of_task: Any) -> None:
+    files = Path(__file__).resolve().parents[1] / "ugly" / "files"
+    records = list(read(sorted(files.glob("*.mgf"))))
+    answers = of_task(task)(records, batch_size=16)
+    found = [rows(answer)[0] for answer in answers]
+    assert [row["native_id"] for row in found] == [record.native_id for record in records]
+    bad = [row for row, record in zip(found, records, strict=True) if isinstance(record, Problem)]
+    assert len(bad) > 10 and all(row["status"] == "unreadable" and row["reason"] for row in bad)
+
+
+ODD: tuple[Any, ...] = (
+    *(None, 3, "text", b"x", {}, {"mz": "abc", "intensity": [1.0]}, {"mz": {}, "intensity": {}}),
+    *(
+        {**mapping(2), "precursor_mz": value}
+        for value in (None, float("nan"), float("inf"), -5.0, 1e9, "x", [1])
+    ),
+    *({**mapping(2), "charge": value} for value in (None, 0, 99, -1, 1.5, "x", float("inf"))),
+    *({**mapping(2), "adduct": value} for value in (None, "", "nonsense", "[M-H]-", 5)),
+    {**mapping(2), "ms_level": 1},
+    {"mz": [50.0 + i for i in range(5000)], "intensity": [1.0] * 5000, "precursor_mz": 9000.0, "charge": 1},
+)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_odd_records_raise_nothing(task: str, of_task: Any) -> None:
+    answers = of_task(task)([mapping(0), *ODD, mapping(0)], batch_size=8)
+    found = [rows(answer)[0] for answer in answers]
+    assert [row["index"] for row in found] == list(range(len(ODD) + 2))
+    assert [row["status"] for row in found[1:7]] == ["unreadable"] * 6
+    assert same(answers[0], answers[-1]) and found[0]["status"] == "ok"
 
 
 @pytest.mark.parametrize("task", TASKS)

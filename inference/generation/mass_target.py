@@ -10,7 +10,6 @@ import numpy as np
 from ...spectra.masses import parse_formula
 from ..retrieval.precursor import Ion, Reading
 from .formulas import (
-    MAX_MASS,
     Counts,
     double_bond_equivalents,
     formula_counts,
@@ -20,6 +19,9 @@ from .formulas import (
 
 DEFAULT_ELEMENTS = ("C", "H", "N", "O", "F", "P", "S", "Cl", "Br", "I")
 """Elements of the formulas of a mass; Si, B and Se can be asked for."""
+LARGEST = 1200.0
+"""Largest mass in Da that restricts molecules. At 10 ppm 200,000 formulas have it, at 1500 Da a million: a search among them
+takes minutes and gigabytes, and tells little."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,8 +97,10 @@ class MassTarget:
         reason = ""
         if not len(both):
             said = ", ".join(f"{low:.4f} to {high:.4f}" for low, high in windows)
-            beyond = f", beyond {MAX_MASS:g} Da" if any(high > MAX_MASS for _, high in windows) else ""
-            remedy = "check precursor m/z and adduct, or widen the tolerance"
+            beyond, remedy = "", "check precursor m/z and adduct, or widen the tolerance"
+            if any(high > LARGEST for _, high in windows):
+                beyond = f", beyond {LARGEST:g} Da, where too many have it"
+                remedy = "give the formula, or do not restrict the mass"
             reason = f"no formula is listed for a neutral mass of {said} Da{beyond}; {remedy}"
         return cls(both[:, :-1], both[:, -1], windows, reason)
 
@@ -129,7 +133,7 @@ def _window_rows(
     low: float, high: float, elements: Sequence[str] | None, charge: int
 ) -> tuple[Counts, Counts]:
     """Formulas of a window with their charges; the molecule may carry `charge` itself where valences ask for it."""
-    if high <= 0.0 or high > MAX_MASS:
+    if high <= 0.0 or high > LARGEST:
         return formula_counts([]), np.zeros(0, dtype=np.int64)
     chosen = DEFAULT_ELEMENTS if elements is None else elements
     counts = formulas_within(max(low, 0.0), high, chosen, half=charge != 0)

@@ -233,7 +233,11 @@ def test_special_tokens_and_dots_never_follow(vocabulary: dict[str, int]) -> Non
 
 @pytest.mark.parametrize(
     ("mass", "reason"),
-    [(13.5, "no formula .* of 13.4999 to 13.5001 Da"), (5000.0, "5000.0500 Da, beyond 2000 Da")],
+    [
+        (13.5, "no formula .* of 13.4999 to 13.5001 Da"),
+        (1500.3, "1500.3150 Da, beyond 1200 Da, .* give the formula"),
+        (5000.0, "beyond 1200 Da"),
+    ],
 )
 def test_impossible_masses_give_no_molecule_and_a_reason(
     mass: float, reason: str, vocabulary: dict[str, int]

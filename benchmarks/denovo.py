@@ -5,7 +5,8 @@ r"""De novo molecules of the test fold (Unknown): our checkpoint beside what nee
 
 Figures per method: mean of the largest Tanimoto similarity (Morgan, radius 2, 2048 bits) to the true molecule among the
 first 1, 10 and 100, share of exact matches among them, validity and uniqueness of the sequences, share of molecules
-within 10 ppm of the precursor's neutral mass. Choose on val; test is for the end. With --n-spectra, so few spectra of each
+within 10 ppm of the precursor's neutral mass. With the mass filter validity and that share are near 1 by construction:
+sequences that it leads to a dead end are left out before they are counted. Choose on val; test is for the end. With --n-spectra, so few spectra of each
 molecule as that number allows are drawn. Proposals are kept in --work, so that an interrupted run goes on.
 
 Methods: "same-mass" random training molecules within 10 ppm · "random-selfies" strings of random tokens by their frequency,

@@ -45,8 +45,9 @@ class MoleculeGenerationPipeline(SpectrumPipeline):
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.retrieval: Loaded | None = None
         if isinstance(reranker, str | Path):
-            reranker = LearnedOrder(load_retrieval(str(reranker), str(self.device)))
+            self.retrieval, reranker = load_retrieval(str(reranker), str(self.device)), None
         self.reranker, self.substructures = reranker, load_substructures()
         loaded = Loaded(self.model, self.feature_extractor, self.tokenizer)
         if library is None:
@@ -67,10 +68,15 @@ class MoleculeGenerationPipeline(SpectrumPipeline):
         return dict(parameters), dict(parameters), {}
 
     def _decoder(self, parameters: dict[str, Any]) -> Decoder:
-        parts = (self.model, self.feature_extractor, self.tokenizer, GenerateOptions(**parameters))
+        options = GenerateOptions(**parameters)
+        # the tolerance may be another at every call
+        learned = None if self.retrieval is None else LearnedOrder(self.retrieval, ppm=options.ppm)
         return Decoder(
-            *parts,
-            self.reranker,
+            self.model,
+            self.feature_extractor,
+            self.tokenizer,
+            options,
+            learned or self.reranker,
             self.library,
             substructures=self.substructures,
             calibration=self.calibration,

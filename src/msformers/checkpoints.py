@@ -60,7 +60,8 @@ def pipeline(task: str, model: str | Path | Any = None, **kwargs: Any) -> Any:
     Args:
         task: one of `DEFAULTS`, or any task of transformers.
         model: checkpoint name, folder, Hub id, or a model; by default the shipped one for the task.
-        kwargs: passed on; a `reranker` may also be the name of a checkpoint.
+        kwargs: passed on; a `reranker` may also be the name of a checkpoint. Generated molecules are re-ranked by the shipped
+            retrieval model, as on the command line; `reranker=None` or `rerank="mass"` go without.
 
     Raises:
         ValueError: no model is given, and none is shipped for the task.
@@ -71,6 +72,9 @@ def pipeline(task: str, model: str | Path | Any = None, **kwargs: Any) -> Any:
         model = DEFAULTS[task]
         if model is None:
             raise ValueError(f"no checkpoint for {task} is shipped; give one: model=<folder or Hub id>")
+    if task == "molecule-generation" and kwargs.get("rerank", "auto") in ("auto", "learned"):
+        shipped = {checkpoint.name for checkpoint in list_shipped()}
+        kwargs = {"reranker": DEFAULT_RETRIEVAL if DEFAULT_RETRIEVAL in shipped else None} | kwargs
     if isinstance(kwargs.get("reranker"), str | Path):
         kwargs["reranker"] = resolve_checkpoint(kwargs["reranker"])
     return make(task, model=resolve_checkpoint(model) if isinstance(model, str | Path) else model, **kwargs)

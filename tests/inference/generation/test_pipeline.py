@@ -74,14 +74,19 @@ def test_options_of_generation_at_the_call(write: Any) -> None:
 
 def test_the_default_model_is_that_of_the_task(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
+    rerankers: list[str | None] = []
 
-    def made(task: str, model: str, **_: Any) -> None:
+    def made(task: str, model: str, reranker: Any = "-", **_: Any) -> None:
         asked.append(f"{task} {Path(model).name}")
+        rerankers.append(reranker and Path(reranker).name)
 
     monkeypatch.setattr("transformers.pipeline", made)
     msformers.pipeline("molecule-generation")
     msformers.pipeline("molecule-retrieval")
     assert asked == ["molecule-generation denovo-small", "molecule-retrieval specbridge-small"]
+    msformers.pipeline("molecule-generation", rerank="mass")
+    msformers.pipeline("molecule-generation", reranker=None)
+    assert rerankers == ["specbridge-small", "-", "-", None]
 
 
 def test_a_reranker_orders_what_the_pipeline_generates(tiny_denovo: Path, tiny_specbridge: Path) -> None:
@@ -91,4 +96,5 @@ def test_a_reranker_orders_what_the_pipeline_generates(tiny_denovo: Path, tiny_s
     )  # fmt: skip
     rows = made(CAFFEINE)
     assert {row["ranked_by"] for row in rows} == {"learned"}
+    assert made._decoder({"ppm": 300.0}).order.ppm == 300.0
     assert [row["score"] for row in rows] == sorted((row["score"] for row in rows), reverse=True)

@@ -100,7 +100,9 @@ class MaskMaker:
 
     def _atoms(self, state: Derivation, node: Node, symbols: int, *, strict: bool) -> int:
         """Atoms that may follow; if not strict, also those that end a branch before its time."""
-        valence, before = state.valence or 0, _open(state)
+        # behind the atom to be chosen
+        more = node.most > 1
+        valence, before = state.valence or 0, _open(state, more)
         parent = state.atoms[state.atom] if valence else None
         load = state.loads[state.atom] if valence else 0
         last, branch = state.end - state.used == 1, state.end != NEVER
@@ -121,14 +123,14 @@ class MaskMaker:
                 hydrogens += parent.hydrogens[after] - parent.hydrogens[load]
                 unpaired += parent.radicals[after] - parent.radicals[load]
                 if before.own:
-                    slack += slack_of(state, state.atom, before.own, order)
+                    slack += slack_of(state, state.atom, before.own, order, more)
                     open_ += parent.radicals[after]
             hydrogens += kind.hydrogens[bonds]
             unpaired += kind.radicals[bonds]
             room = before.room
             if left and not last:
                 room += left
-                slack += new_slack(kind, bonds, left)
+                slack += new_slack(kind, bonds, left, more)
                 open_ += kind.radicals[bonds]
             charge = state.charge + kind.charge
             if _reachable(child, charge, hydrogens, room, slack, unpaired - open_, symbols - 1):
@@ -229,11 +231,12 @@ def _closing(
     symbols: int,
 ) -> list[int]:
     """Values of the digits of those ring bonds after which a formula is in reach; `rest` symbols follow in the branch."""
-    before, left = _open(state), (state.valence or 0) - order
+    more = node.most > 0
+    before, left = _open(state, more), (state.valence or 0) - order
     room, slack, open_ = before.room, before.slack, before.unpaired
     if (left and rest) or before.own:
         room += left if rest else 0
-        slack += slack_of(state, state.atom, before.own + (left if rest else 0), order)
+        slack += slack_of(state, state.atom, before.own + (left if rest else 0), order, more)
         kind = state.atoms[state.atom]
         open_ += kind.radicals[state.loads[state.atom] + order]
     fits: dict[tuple[int, int], bool] = {}
@@ -262,13 +265,13 @@ def _reachable(
     return node.feasible(hydrogens, charge, room, slack, closed, symbols)
 
 
-def _open(state: Derivation) -> _Open:
+def _open(state: Derivation, more: bool) -> _Open:
     room = slack = unpaired = own = 0
     for frame in state.stack:
         room += frame.valence
         if frame.atom == state.atom:
             own += frame.valence
         else:
-            slack += slack_of(state, frame.atom, frame.valence, 0)
+            slack += slack_of(state, frame.atom, frame.valence, 0, more)
             unpaired += state.atoms[frame.atom].radicals[state.loads[frame.atom]]
     return _Open(room, slack, unpaired, own)

@@ -9,11 +9,15 @@ from .mass_nodes import PLACES, VALENCES
 _HYPERVALENT = frozenset({"P", "S", "Se", "Cl", "Br", "I"})
 
 
-def slack_of(state: Derivation, atom: int, room: int, order: int) -> int:
-    """Excess that further bonds of an open atom can take away again, after one more bond of an order (0: none)."""
+def slack_of(state: Derivation, atom: int, room: int, order: int, more: bool) -> int:
+    """Excess that further bonds of an open atom can take away again, after one more bond of an order (0: none).
+
+    Args:
+        more: atoms remain to be written. To one with stated hydrogens only they bring hydrogens; a ring bond brings none.
+    """
     kind = state.atoms[atom]
     if kind.explicit is not None:
-        return _stated(kind, state.loads[atom] + order, room)
+        return _stated(kind, state.loads[atom] + order, room) if more else 0
     if kind.capacity <= VALENCES[PLACES[kind.element]]:
         return 0
     bonds = (
@@ -23,10 +27,10 @@ def slack_of(state: Derivation, atom: int, room: int, order: int) -> int:
     return _hypervalent(kind, load, load - bonds - (order > 0))
 
 
-def new_slack(kind: AtomKind, order: int, left: int) -> int:
+def new_slack(kind: AtomKind, order: int, left: int, more: bool) -> int:
     """The same of a new atom that hangs on a bond of an order (0: none) and has `left` more to make."""
     if kind.explicit is not None:
-        return _stated(kind, order, left)
+        return _stated(kind, order, left) if more else 0
     return _hypervalent(kind, order, max(order - 1, 0)) if order > 1 else 0
 
 

@@ -48,7 +48,7 @@ def ship(run: Path, folder: Path, keep: Sequence[str] = ()) -> int:
     )
     (folder / "model.safetensors").chmod(0o644)  # safetensors writes for the owner alone
     config: dict[str, Any] = json.loads((model / "config.json").read_text(encoding="utf-8"))
-    config = {name: value for name, value in config.items() if name != "_name_or_path"} | {"dtype": "float32"}
+    config = _without_paths(config) | {"dtype": "float32"}
     text = json.dumps(config, indent=2, sort_keys=True)
     (folder / "config.json").write_text(text + "\n", encoding="utf-8")
     for name in BESIDE:
@@ -56,6 +56,12 @@ def ship(run: Path, folder: Path, keep: Sequence[str] = ()) -> int:
             shutil.copyfile(model / name, folder / name)
     shutil.copyfile(run / "log.csv", folder / "training_log.csv")
     return sum(path.stat().st_size for path in folder.iterdir())
+
+
+def _without_paths(config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, and those nested in it, without the places its parts were loaded from."""
+    kept = {name: value for name, value in config.items() if name != "_name_or_path"}
+    return {name: _without_paths(value) if isinstance(value, dict) else value for name, value in kept.items()}
 
 
 def _half(name: str, tensor: torch.Tensor, keep: Sequence[str]) -> torch.Tensor:

@@ -283,26 +283,6 @@ def test_rows_have_the_same_columns_with_and_without_molecules(loaded: Loaded, s
     assert bad.rows()[0]["status"] == "impossible_mass" and bad.rows()[0]["reason"]
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"n": 0}, "n must be at least 1"),
-        ({"n": 20, "beams": 10}, "n 20 is above the beams"),
-        ({"strategy": "magic"}, "none of beam, sample, diverse"),
-        ({"rerank": "luck"}, "none of auto, mass, learned, none"),
-        ({"temperature": 0.0}, "temperature must be above 0"),
-        ({"top_p": 1.5}, "top_p in"),
-        ({"ppm": -1.0}, "ppm must be above 0"),
-        ({"groups": 3, "n": 10, "beams": 10}, "groups 3 does not divide"),
-        ({"formula": "C6("}, "bracket"),
-        ({"max_length": 0}, "max_length must be at least 1"),
-    ],
-)
-def test_options_that_make_no_sense_are_refused(options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        GenerateOptions(**options)
-
-
 def test_more_symbols_than_the_model_can_write_are_refused(loaded: Loaded) -> None:
     with pytest.raises(ValueError, match="writes at most 46 symbols"):
         run(loaded, [], max_length=47)

@@ -56,7 +56,9 @@ def test_a_checkpoint_is_a_complete_and_safe_hub_repository(folder: Path) -> Non
     assert [n for n in names if n.endswith((".bin", ".pt", ".pth", ".ckpt", ".pkl", ".py", ".npy"))] == []
     config = json.loads((folder / "config.json").read_text("utf-8"))
     assert "auto_map" not in config
-    assert not re.search(r"/tmp|_name_or_path", (folder / "config.json").read_text("utf-8")), "names a local path"
+    assert not re.search(r"/tmp|_name_or_path", (folder / "config.json").read_text("utf-8")), (
+        "names a local path"
+    )
 
 
 @pytest.mark.parametrize("folder", shipped_checkpoints(), ids=lambda path: path.name)

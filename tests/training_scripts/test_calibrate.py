@@ -93,7 +93,6 @@ def test_ties_and_lost_truths() -> None:
 def complete_data(data: Path, tmp_path: Path) -> Path:
     """The synthetic tables with polarity, and lists for the molecules of the test fold."""
     table = pq.read_table(data / "massbank_msms.parquet")
-    table = table.append_column("ion_mode", pa.array(["positive"] * len(table)))
     pq.write_table(table, tmp_path / "massbank_msms.parquet")
     shutil.copy(data / "molecules.parquet", tmp_path)
     pool = pq.read_table(data / "molecules.parquet").to_pylist()

@@ -13,7 +13,7 @@ from .decode import Decoder
 from .generate import answer_batch, plan
 from .library_condition import LibraryCondition
 from .options import GenerateOptions
-from .rerank import LearnedOrder, Reranker
+from .rerank import Reranker, reranker
 from .substructures import load_substructures
 
 OPTIONS = tuple(item.name for item in fields(GenerateOptions))
@@ -70,7 +70,7 @@ class MoleculeGenerationPipeline(SpectrumPipeline):
     def _decoder(self, parameters: dict[str, Any]) -> Decoder:
         options = GenerateOptions(**parameters)
         # the tolerance may be another at every call
-        learned = None if self.retrieval is None else LearnedOrder(self.retrieval, ppm=options.ppm)
+        learned = None if self.retrieval is None else reranker("learned", self.retrieval, options.ppm)
         return Decoder(
             self.model,
             self.feature_extractor,

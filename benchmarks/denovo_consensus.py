@@ -51,7 +51,8 @@ class Fold:
     """The proposals of one method for the spectra of a fold, and what they agree on."""
 
     def __init__(self, args: argparse.Namespace, fold: str) -> None:
-        race = Race(argparse.Namespace(**{**vars(args), "fold": fold}))
+        count = args.val_spectra if fold == "val" and args.val_spectra else args.n_spectra
+        race = Race(argparse.Namespace(**{**vars(args), "fold": fold, "n_spectra": count}))
         self.smiles = [found.smiles for found in race.run(args.method)]
         self.true: list[str] = race.table.rows["smiles_2d"]
         self.molecules: list[str] = race.table.rows["inchikey14"]
@@ -123,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.description = __doc__
     parser.add_argument("--method", default="model", help="one of the methods of denovo.py")
     parser.add_argument("--save", type=Path, help="checkpoint folder for consensus_calibration.json")
+    parser.add_argument("--val-spectra", type=int, help="spectra of val, if not as many as of test")
     parser.set_defaults(output=ROOT / "benchmarks" / "results" / "denovo_consensus")
     args = parser.parse_args(argv)
     if args.save is not None and not args.save.is_dir():

@@ -23,6 +23,7 @@ DENOVO = {
     "ranked-same-mass": "all training molecules of the mass, ranked by specbridge-small",
     "no-spectrum": "denovo-small without the spectrum",
     "model": "denovo-small",
+    "model-sample": "denovo-small, 100 samples in place of beams",
 }
 """Methods of `benchmarks/denovo.py` in words; behind a comma follows their order."""
 ORDER = (
@@ -131,8 +132,8 @@ def denovo_table() -> str:
         f"Test fold of MassBank, {said} that nothing here was trained on, one spectrum each. Mean over spectra of the largest Tanimoto similarity to the "
         "truth (Morgan, radius 2, 2048 bits) among the first 1, 10, 100 (95 % interval over molecules); share with the molecule itself "
         "among them; valid and distinct of the sequences written. In brackets the order: of the beams, by mass error, or learned: "
-        "`specbridge-small` with the beams' score at the weight fitted on val. "
-        "`python benchmarks/denovo.py --data ../shared/data --fold test --n-spectra 395 --model denovo-small --reranker specbridge-small --weight WEIGHT`"
+        "`specbridge-small` with the search's score at the weight fitted on val. "
+        "`python benchmarks/denovo.py --data ../shared/data --fold test --n-spectra 200 --model denovo-small --reranker specbridge-small --weight 0.3`, and `--strategy sample --weight 0.05` for the samples"
     )
     return "\n".join([*lines, "", note])
 

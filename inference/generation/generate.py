@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import time
@@ -24,6 +25,10 @@ from .rerank import Reranker
 from .substructures import Substructure
 
 logger = logging.getLogger(__name__)
+TOO_MANY = 20_000
+"""Formulas of one mass beyond which it does not restrict the search; at 10 ppm that is about 670 Da."""
+TOGETHER = 20_000
+"""Formulas of all masses of one search: each costs up to 200 kB while it runs."""
 
 
 def generate(
@@ -83,8 +88,8 @@ def _answers(stream: Iterator[Any], decoder: Decoder, batch_size: int, block: in
         wanted = [one for one in plans if one.query is not None]
         # molecules of similar mass end at similar steps
         wanted.sort(key=lambda one: (one.answer.mass_filter, one.answer.precursor_mz or 0.0))
-        for place in range(0, len(wanted), batch_size):
-            answer_batch(wanted[place : place + batch_size], decoder)
+        for batch in batches(wanted, batch_size):
+            answer_batch(batch, decoder)
         # reading the file and writing the answers are not counted
         seconds += time.perf_counter() - start
         for one in plans:
@@ -93,10 +98,24 @@ def _answers(stream: Iterator[Any], decoder: Decoder, batch_size: int, block: in
     logger.info("%d spectra in %.1f s, %.2f spectra/s", count, seconds, count / max(seconds, 1e-9))
 
 
+def batches(plans: Sequence[Plan], batch_size: int) -> Iterator[list[Plan]]:
+    """Parts of at most `batch_size` records whose formulas together are no more than `TOGETHER`, or single records."""
+    part: list[Plan] = []
+    for one in plans:
+        formulas = sum(len(each.target.counts) for each in (*part, one) if each.target is not None)
+        if part and (len(part) == batch_size or formulas > TOGETHER):
+            yield part
+            part = []
+        part.append(one)
+    if part:
+        yield part
+
+
 def answer_batch(plans: Sequence[Plan], decoder: Decoder) -> None:
     """Enter molecules into some answers; where the model fails on all together, each is tried alone."""
     try:
         decoder(plans)
+        gc.collect()  # the formulas that partial molecules can reach refer to each other, by the gigabyte
     # whatever a model raises on one spectrum (a size it has no memory for, a value it does not know) costs only that one
     except Exception as error:
         if len(plans) > 1:
@@ -180,6 +199,12 @@ def _restrict(
         notes.append(f"{reading.reason.partition(';')[0]}, so that masses are not restricted")
     elif options.mass_filter:
         target = _mass_target(spectrum, reading, decoder)
+    if target is not None and len(target.counts) > TOO_MANY:
+        answer.status = "no_mass_filter"
+        notes.append(
+            f"{len(target.counts)} formulas have this mass, too many to hold a search to; give one, or a smaller ppm"
+        )
+        target = None
     answer.mass_filter = target is not None
     if reading.status == "no_precursor" and decoder.needs_precursor:
         highest = decoder.shown(spectrum).precursor_mz

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from .formulas import formula_elements, formula_valences
 from .mass_target import MassTarget
 
-Ints = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.int16]
 
 HEAVY = tuple(name for name in formula_elements() if name != "H")
 """Elements of a skeleton, in the order of the columns of a node."""
@@ -79,7 +79,8 @@ class Node:
         links = heavy @ _LINKS
         excess = 2 + links - target.counts[:, hydrogen]
         rows = np.vstack([heavy.T, heavy.sum(axis=1), links, excess, target.charges])
-        return cls(np.ascontiguousarray(rows), (0,) * len(HEAVY), 2, {})
+        # a search holds thousands of such tables; no number in them leaves 16 bits
+        return cls(np.ascontiguousarray(rows, dtype=np.int16), (0,) * len(HEAVY), 2, {})
 
     @property
     def linking(self) -> bool:
@@ -134,7 +135,7 @@ class Node:
         one of these and a hydrogen: so it is limited by those bonds, and by them and all hydrogens together. A charge
         beyond that of the formula waits for an atom that balances it, whose valence differs by one from the usual.
         """
-        total, links, excess, own = self._rows[_TOTAL:]
+        total, links, excess, own = self._rows[_TOTAL:].astype(np.int64)
         fits = (links >= closed - room) & (excess - links <= room + self.base) & (total <= symbols)
         missing = own - charge
         fits &= (missing <= np.minimum(self._rows[_CATIONIC].sum(axis=0), _MOST_CHARGE)) & (

@@ -23,7 +23,6 @@ DENOVO = {
     "ranked-same-mass": "all training molecules of the mass, ranked by specbridge-small",
     "no-spectrum": "denovo-small without the spectrum",
     "model": "denovo-small",
-    "model-sample": "denovo-small, 100 samples in place of beams",
 }
 """Methods of `benchmarks/denovo.py` in words; behind a comma follows their order."""
 ORDER = (
@@ -133,7 +132,7 @@ def denovo_table() -> str:
         "truth (Morgan, radius 2, 2048 bits) among the first 1, 10, 100 (95 % interval over molecules); share with the molecule itself "
         "among them; valid and distinct of the sequences written. In brackets the order: of the beams, by mass error, or learned: "
         "`specbridge-small` with the search's score at the weight fitted on val. "
-        "`python benchmarks/denovo.py --data ../shared/data --fold test --n-spectra 200 --model denovo-small --reranker specbridge-small --weight 0.3`, and `--strategy sample --weight 0.05` for the samples"
+        "`python benchmarks/denovo.py --data ../shared/data --fold test --n-spectra 100 --model denovo-small --reranker specbridge-small --weight 0.3`"
     )
     return "\n".join([*lines, "", note])
 
